@@ -1,0 +1,70 @@
+namespace MetaQuery.Farm;
+
+/// <summary>The client's exit codes; docs/jobs.md lists them. Append-only.</summary>
+public static class ExitCodes
+{
+    public const int Success = 0;
+    public const int Unexpected = 1;
+
+    /// <summary>An option or a prompt file is wrong; nothing was started.</summary>
+    public const int InvalidInput = 2;
+
+    /// <summary>The out folder is in use, or belongs to another job.</summary>
+    public const int OutFolderTaken = 3;
+
+    /// <summary>Full disk, read-only folder, or another failure to write.</summary>
+    public const int Storage = 4;
+
+    /// <summary>The model cannot be loaded, or cannot do what is asked.</summary>
+    public const int Model = 5;
+
+    /// <summary>The job is done, but some samples were given up.</summary>
+    public const int CompletedWithErrors = 6;
+
+    /// <summary>Stopped by Ctrl-C; the same command goes on where it was.</summary>
+    public const int Cancelled = 130;
+}
+
+/// <summary>A failure whose message is one line: what, where, what would be right.</summary>
+public abstract class FarmException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>Whether trying the same again may succeed.</summary>
+    public virtual bool IsTransient => false;
+
+    public abstract int ExitCode { get; }
+}
+
+/// <summary>A value of the job is out of range, or the prompt file is not usable.</summary>
+public sealed class JobSpecException(string message, Exception? inner = null) : FarmException(message, inner)
+{
+    public override int ExitCode => ExitCodes.InvalidInput;
+}
+
+/// <summary>The out folder belongs to another job.</summary>
+/// <param name="differences">Name, what the folder's job has, what this job has.</param>
+public sealed class OutFolderConflictException(string message, IReadOnlyList<(string Field, string Theirs, string Ours)> differences)
+    : FarmException(message)
+{
+    public IReadOnlyList<(string Field, string Theirs, string Ours)> Differences { get; } = differences;
+    public override int ExitCode => ExitCodes.OutFolderTaken;
+}
+
+/// <summary>A running process holds the out folder.</summary>
+public sealed class OutFolderInUseException(string message) : FarmException(message)
+{
+    public override bool IsTransient => true;
+    public override int ExitCode => ExitCodes.OutFolderTaken;
+}
+
+/// <summary>Writing failed: disk full, read-only folder, input/output error.</summary>
+public sealed class StorageException(string message, Exception inner) : FarmException(message, inner)
+{
+    public override bool IsTransient => true;
+    public override int ExitCode => ExitCodes.Storage;
+}
+
+/// <summary>The model cannot do what the job asks, or a slot's numerics are not the job's.</summary>
+public sealed class ModelMismatchException(string message) : FarmException(message)
+{
+    public override int ExitCode => ExitCodes.Model;
+}
