@@ -1,3 +1,5 @@
+using MetaQuery.Data;
+
 namespace MetaQuery.Farm;
 
 /// <summary>The client's exit codes; docs/jobs.md lists them. Append-only.</summary>
@@ -23,6 +25,16 @@ public static class ExitCodes
 
     /// <summary>Stopped by Ctrl-C; the same command goes on where it was.</summary>
     public const int Cancelled = 130;
+
+    /// <summary>The code for a failure that ended a command.</summary>
+    public static int For(Exception exception) => exception switch
+    {
+        FarmException farm => farm.ExitCode,
+        PromptFileException => InvalidInput,
+        StorageException or ManifestException => Storage,
+        OperationCanceledException => Cancelled,
+        _ => Unexpected,
+    };
 }
 
 /// <summary>A failure whose message is one line: what, where, what would be right.</summary>
@@ -41,10 +53,10 @@ public sealed class JobSpecException(string message, Exception? inner = null) : 
 }
 
 /// <summary>The out folder belongs to another job.</summary>
-/// <param name="differences">Name, what the folder's job has, what this job has.</param>
 public sealed class OutFolderConflictException(string message, IReadOnlyList<(string Field, string Theirs, string Ours)> differences)
     : FarmException(message)
 {
+    /// <summary>Each field that differs: its name, what the folder's job has, what this job has.</summary>
     public IReadOnlyList<(string Field, string Theirs, string Ours)> Differences { get; } = differences;
     public override int ExitCode => ExitCodes.OutFolderTaken;
 }
@@ -54,13 +66,6 @@ public sealed class OutFolderInUseException(string message) : FarmException(mess
 {
     public override bool IsTransient => true;
     public override int ExitCode => ExitCodes.OutFolderTaken;
-}
-
-/// <summary>Writing failed: disk full, read-only folder, input/output error.</summary>
-public sealed class StorageException(string message, Exception inner) : FarmException(message, inner)
-{
-    public override bool IsTransient => true;
-    public override int ExitCode => ExitCodes.Storage;
 }
 
 /// <summary>The model cannot do what the job asks, or a slot's numerics are not the job's.</summary>

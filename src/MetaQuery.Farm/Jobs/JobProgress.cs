@@ -1,3 +1,5 @@
+using MetaQuery.Imaging;
+
 namespace MetaQuery.Farm;
 
 public enum JobState { Planning, Running, Finishing, Completed, CompletedWithErrors, Cancelled }
@@ -69,10 +71,15 @@ public sealed record ConditionCacheCounters(
     long MemoryHits, long DiskHits, long Misses, long SharedFlights, long Evictions, long CorruptEntries, long MemoryBytes, long DiskBytes);
 
 /// <summary>What <c>--dry-run</c> says.</summary>
+/// <param name="Prompts">Valid prompts, duplicates counted each time.</param>
 /// <param name="UniquePrompts">Prompts to encode, the negative ones not counted.</param>
 /// <param name="UniqueNegativePrompts">Distinct negative prompts, the empty one included where it is used.</param>
+/// <param name="Images">Pictures in all.</param>
+/// <param name="Shards">Tar files.</param>
 /// <param name="EstimatedBytes">Of all shards, by a typical size of one picture in this format.</param>
 /// <param name="AlreadyCommitted">Images that an earlier run of this job left in the folder.</param>
+/// <param name="Settings">What every line takes that says nothing else.</param>
+/// <param name="SkippedLines">Bad lines that would be skipped, the first 100.</param>
 public sealed record JobPlanSummary(
     long Prompts, long UniquePrompts, long UniqueNegativePrompts, long Images, long Shards, long EstimatedBytes, long AlreadyCommitted,
     ResolvedSettings Settings, IReadOnlyList<string> SkippedLines);
@@ -80,4 +87,4 @@ public sealed record JobPlanSummary(
 /// <summary>A job's settings with the model's defaults filled in.</summary>
 public sealed record ResolvedSettings(
     ImageSize Size, int NumInferenceSteps, float GuidanceScale, string NegativePrompt, ulong Seed, int ImagesPerPrompt,
-    int SamplesPerShard, OutputFormat Format, int Quality, int BatchSize);
+    int SamplesPerShard, ImageFormat Format, int Quality, int BatchSize);

@@ -1,7 +1,6 @@
-namespace MetaQuery.Farm;
+using MetaQuery.Imaging;
 
-/// <summary>What a finished sample's picture is stored as.</summary>
-public enum OutputFormat { Png, Jpg, Webp }
+namespace MetaQuery.Farm;
 
 /// <summary>Which jobs a worker serves first.</summary>
 public enum JobPriority { Bulk, Interactive }
@@ -25,7 +24,7 @@ public sealed record JobSpec
     public string NegativePrompt { get; init; } = "";
     public ulong Seed { get; init; }
     public int SamplesPerShard { get; init; } = 10_000;
-    public OutputFormat Format { get; init; } = OutputFormat.Png;
+    public ImageFormat Format { get; init; } = ImageFormat.Png;
 
     /// <summary>1 to 100 for jpg and webp; without effect on png.</summary>
     public int Quality { get; init; } = 95;
