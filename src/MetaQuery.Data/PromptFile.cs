@@ -1,15 +1,20 @@
+using System.Security.Cryptography;
+
 namespace MetaQuery.Data;
 
 /// <summary>Limits of what a prompt file may ask for.</summary>
 public sealed record PromptLimits
 {
-    /// <summary>UTF-16 code units of a prompt or negative prompt.</summary>
+    /// <summary>UTF-16 code units of a prompt or a negative prompt.</summary>
     public int MaxPromptCharacters { get; init; } = 16_384;
 
     /// <summary>Bytes of a line (.txt, .jsonl) or a record (.csv).</summary>
     public int MaxLineBytes { get; init; } = 1 << 20;
 
     public int MaxIdCharacters { get; init; } = 256;
+
+    /// <summary>Fields of a JSON object or columns of a .csv.</summary>
+    public int MaxFields { get; init; } = 1000;
 
     public int MaxInferenceSteps { get; init; } = 1000;
 
@@ -24,27 +29,142 @@ public sealed record PromptLimits
 /// <param name="ByteLength">Of the file.</param>
 public sealed record PromptFileSummary(long PromptCount, long ErrorCount, IReadOnlyList<PromptLineError> Errors, string Sha256, long ByteLength);
 
-/// <summary>A .txt, .jsonl or .csv file of prompts, read as a stream: memory does not grow with the file, but for 16 to 32 bytes per id.</summary>
+/// <summary>
+/// A .txt, .jsonl or .csv file of prompts in UTF-8, read as a stream. Memory does not grow with the file, but for at most 32 bytes per id
+/// (ids are compared over the whole file). docs/data.md describes the formats.
+/// </summary>
 public sealed class PromptFile
 {
+    /// <summary>The most invalid lines that a summary keeps.</summary>
     public const int MaxListedErrors = 100;
 
-    /// <summary>Looks at the file's name and existence; reads nothing yet.</summary>
-    /// <exception cref="PromptFileException">Missing, empty, or of an unknown extension.</exception>
-    public static PromptFile Open(string path, PromptLimits? limits = null) => throw new NotImplementedException();
+    private readonly PromptFormat _format;
+    private readonly PromptLimits _limits;
 
-    public string Path => throw new NotImplementedException();
+    private PromptFile(string path, PromptFormat format, PromptLimits limits)
+    {
+        Path = path;
+        _format = format;
+        _limits = limits;
+    }
+
+    /// <summary>As it was given.</summary>
+    public string Path { get; }
+
+    /// <summary>Looks at the name and whether there is such a file; reads nothing yet.</summary>
+    /// <exception cref="PromptFileException">Missing, a folder, empty, or of an unknown extension.</exception>
+    public static PromptFile Open(string path, PromptLimits? limits = null)
+    {
+        string extension = System.IO.Path.GetExtension(path).ToLowerInvariant();
+        PromptFormat format = extension switch
+        {
+            ".txt" => PromptFormat.Text,
+            ".jsonl" or ".ndjson" => PromptFormat.JsonLines,
+            ".csv" => PromptFormat.Csv,
+            _ => throw new PromptFileException($"{path}: a prompt file ends in .txt, .jsonl or .csv, not in \"{extension}\""),
+        };
+
+        if (Directory.Exists(path))
+        {
+            throw new PromptFileException($"{path}: is a folder, not a prompt file");
+        }
+
+        if (!File.Exists(path))
+        {
+            throw new PromptFileException($"{path}: there is no such prompt file");
+        }
+
+        return new PromptFile(path, format, limits ?? new PromptLimits());
+    }
 
     /// <summary>Reads the whole file once.</summary>
-    /// <param name="skipInvalid">False: the first invalid line is thrown, with the number of all.</param>
+    /// <param name="skipInvalid">False: the first invalid line is thrown once the whole file is read, with the number of all.</param>
     /// <param name="onError">Called for every invalid line.</param>
     /// <param name="cancellationToken">Stops between two lines.</param>
     /// <exception cref="PromptLineException">A line is invalid and <paramref name="skipInvalid"/> is false.</exception>
     /// <exception cref="PromptFileException">Unreadable, malformed as a whole, or without any prompt.</exception>
-    public PromptFileSummary Validate(bool skipInvalid = false, Action<PromptLineError>? onError = null, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    public PromptFileSummary Validate(
+        bool skipInvalid = false, Action<PromptLineError>? onError = null, CancellationToken cancellationToken = default)
+    {
+        using PromptScanner scanner = Scan();
+        var errors = new List<PromptLineError>();
+        long errorCount = 0;
+        while (scanner.MoveNext())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (scanner.Error is PromptLineError error)
+            {
+                errorCount++;
+                onError?.Invoke(error);
+                if (errors.Count < MaxListedErrors)
+                {
+                    errors.Add(error);
+                }
+            }
+        }
 
-    /// <summary>Yields the valid prompts in order; invalid lines are passed over (<see cref="Validate"/> reports them).</summary>
-    /// <param name="expected">Where given, a file that differs from what was validated is refused, at the latest at its end.</param>
+        if (errorCount > 0 && !skipInvalid)
+        {
+            throw new PromptLineException(Path, errors[0], errorCount);
+        }
+
+        if (scanner.PromptCount == 0)
+        {
+            string reason = errorCount > 0
+                ? $"none of its {errorCount} lines is valid; the first, {errors[0]}"
+                : scanner.ByteLength == 0 ? "is empty" : "holds no prompt";
+            throw new PromptFileException($"{Path}: {reason}");
+        }
+
+        return new PromptFileSummary(scanner.PromptCount, errorCount, errors, scanner.Sha256, scanner.ByteLength);
+    }
+
+    /// <summary>Yields the valid prompts in order; invalid lines are passed over, <see cref="Validate"/> reports them.</summary>
+    /// <param name="expected">Where given, a file that differs from the one validated is refused: by its length at once, by its hash at its end.</param>
     /// <exception cref="PromptFileException">Unreadable, or changed since it was validated.</exception>
-    public IEnumerable<PromptLine> Read(PromptFileSummary? expected = null) => throw new NotImplementedException();
+    public IEnumerable<PromptLine> Read(PromptFileSummary? expected = null)
+    {
+        using PromptScanner scanner = Scan();
+        if (expected is not null && scanner.FileLength is long length && length != expected.ByteLength)
+        {
+            throw Changed($"{length} bytes long, was {expected.ByteLength}");
+        }
+
+        while (scanner.MoveNext())
+        {
+            if (scanner.Current is PromptLine line)
+            {
+                yield return line;
+            }
+        }
+
+        if (expected is not null && scanner.Sha256 != expected.Sha256)
+        {
+            throw Changed($"its sha256 is {scanner.Sha256}, was {expected.Sha256}");
+        }
+    }
+
+    private PromptFileException Changed(string how) => new($"{Path}: changed since it was validated: {how}");
+
+    private PromptScanner Scan()
+    {
+        FileStream stream;
+        try
+        {
+            stream = new FileStream(Path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new PromptFileException($"{Path}: cannot be read: {exception.Message}", exception);
+        }
+
+        return new PromptScanner(Path, stream, _format, _limits);
+    }
+}
+
+internal enum PromptFormat
+{
+    Text,
+    JsonLines,
+    Csv,
 }

@@ -1,12 +1,21 @@
+using System.Buffers;
+
 namespace MetaQuery.Data;
 
 /// <summary>A sample's .json: fields in a fixed order, numbers in the invariant notation, then the prompt line's other fields as they stood.</summary>
 public sealed record SampleMetadata
 {
+    /// <summary>The names that a sample's JSON uses itself. A prompt file may not use them for fields of its own.</summary>
+    internal static readonly IReadOnlyList<string> OwnFields =
+    [
+        "key", "prompt_index", "sample_index", "width", "height", "model", "model_revision", "sha256",
+    ];
+
     public required string Key { get; init; }
 
     public required PromptLine Prompt { get; init; }
 
+    /// <summary>Which of the prompt's images it is, from 0.</summary>
     public required int SampleIndex { get; init; }
 
     /// <summary>The image's own seed.</summary>
@@ -27,7 +36,55 @@ public sealed record SampleMetadata
     /// <summary>The negative prompt used, "" if none.</summary>
     public string NegativePrompt { get; init; } = "";
 
-    /// <summary>UTF-8, one line, no trailing newline.</summary>
-    /// <param name="imageSha256">Of the image file's bytes, lower-case hex; null where it is not in yet (as for the PNG's own text chunk).</param>
-    public byte[] ToJson(string? imageSha256 = null) => throw new NotImplementedException();
+    /// <summary>UTF-8, one line, no newline at its end.</summary>
+    /// <param name="imageSha256">Of the image file's bytes, lower-case hex; null inside the image file itself.</param>
+    public byte[] ToJson(string? imageSha256 = null)
+    {
+        ArrayBufferWriter<byte> json = JsonText.Object(writer =>
+        {
+            writer.WriteString("key", Key);
+            writer.WriteString("prompt", Prompt.Prompt);
+            writer.WriteString("negative_prompt", NegativePrompt);
+            if (Prompt.Id is not null)
+            {
+                writer.WritePropertyName("id");
+                if (Prompt.IdIsNumber)
+                {
+                    writer.WriteRawValue(Prompt.Id);
+                }
+                else
+                {
+                    writer.WriteStringValue(Prompt.Id);
+                }
+            }
+
+            writer.WriteNumber("prompt_index", Prompt.Index);
+            writer.WriteNumber("sample_index", SampleIndex);
+            writer.WriteNumber("seed", Seed);
+            writer.WriteNumber("steps", NumInferenceSteps);
+            writer.WriteNumber("guidance", GuidanceScale);
+            writer.WriteNumber("width", WidthPixels);
+            writer.WriteNumber("height", HeightPixels);
+            writer.WriteString("model", ModelName);
+            writer.WriteString("model_revision", ModelRevision);
+            if (imageSha256 is not null)
+            {
+                writer.WriteString("sha256", imageSha256);
+            }
+        });
+
+        ReadOnlySpan<byte> own = json.WrittenSpan;
+        if (Prompt.OtherFields.IsEmpty)
+        {
+            return own.ToArray();
+        }
+
+        // own fields first, so that a reader of a cut line still meets them; the others keep the file's bytes
+        byte[] all = new byte[own.Length + 1 + Prompt.OtherFields.Length];
+        own[..^1].CopyTo(all);
+        all[own.Length - 1] = (byte)',';
+        Prompt.OtherFields.Span.CopyTo(all.AsSpan(own.Length));
+        all[^1] = (byte)'}';
+        return all;
+    }
 }
