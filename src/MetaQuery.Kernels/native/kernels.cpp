@@ -1,0 +1,344 @@
+// Built once per instruction set (MQ_ISA names it); dispatch.cpp picks one when the library is loaded.
+#include "kernels.h"
+#include "lanes.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <type_traits>
+
+namespace MQ_ISA {
+namespace {
+
+template <class Body> void each(long count, int threads, Body body) {
+    if (threads <= 1 || count <= 1) {
+        for (long i = 0; i < count; i++) body(i);
+        return;
+    }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long i = 0; i < count; i++) body(i);
+}
+
+// Calls body with a null pointer of the element type's C++ type.
+template <class Body> void with_type(int type, Body body) {
+    if (type == kBFloat16) body(static_cast<BFloat16*>(nullptr)); else body(static_cast<float*>(nullptr));
+}
+#define ELEMENT(tag) std::remove_pointer_t<decltype(tag)>
+
+// Grows and never shrinks: a slot's thread asks for the same sizes in every step.
+struct Scratch {
+    float* data = nullptr; size_t size = 0;
+    float* take(size_t floats) {
+        if (floats > size) {
+            std::free(data);
+            data = static_cast<float*>(std::aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64));
+            if (data == nullptr) std::abort();  // out of memory inside a kernel: there is nobody to tell
+            size = floats;
+        }
+        return data;
+    }
+    ~Scratch() { std::free(data); }
+};
+thread_local Scratch scratch;
+
+Lanes activate(Lanes v, int activation) {
+    if (activation == kRelu) return larger(v, Lanes{});
+    return activation == kSilu ? silu(v) : v;
+}
+
+}  // namespace
+
+// out = (x - mean) / sqrt(variance + epsilon) * (1 + scale) + shift, per token.
+void layer_norm_modulate(const float* x, const float* shift, const float* scale, long modulationStride, void* out,
+                         int type, long rows, long tokens, long channels, float epsilon, int threads) {
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(rows * tokens, threads, [&](long i) {
+            const float* source = x + i * channels;
+            const float* rowShift = shift + i / tokens * modulationStride;
+            const float* rowScale = scale + i / tokens * modulationStride;
+            T* target = static_cast<T*>(out) + i * channels;
+            Lanes total{};
+            for (long c = 0; c < channels; c += kLanes) total += load_at(source, c, channels);
+            const float mean = sum(total) / static_cast<float>(channels);
+            Lanes squares{};
+            for (long c = 0; c < channels; c += kLanes) {
+                Lanes d = c + kLanes <= channels ? load(source + c) - mean : Lanes{};
+                if (c + kLanes > channels)  // absent channels must not count as -mean
+                    for (long j = 0; j < channels - c; j++) d[j] = source[c + j] - mean;
+                squares += d * d;
+            }
+            const float inverse = 1.0f / std::sqrt(sum(squares) / static_cast<float>(channels) + epsilon);
+            for (long c = 0; c < channels; c += kLanes) {
+                Lanes normal = (load_at(source, c, channels) - mean) * inverse;
+                store_at(target, normal * (load_at(rowScale, c, channels) + 1.0f) + load_at(rowShift, c, channels), c, channels);
+            }
+        });
+    });
+}
+
+// x += gate * (update + bias); a null gate is one, a null bias zero.
+void gated_residual(float* x, const void* update, int type, const float* bias, const float* gate, long gateStride,
+                    long rows, long tokens, long channels, int threads) {
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(rows * tokens, threads, [&](long i) {
+            float* target = x + i * channels;
+            const T* source = static_cast<const T*>(update) + i * channels;
+            const float* rowGate = gate == nullptr ? nullptr : gate + i / tokens * gateStride;
+            for (long c = 0; c < channels; c += kLanes) {
+                Lanes v = load_at(source, c, channels);
+                if (bias != nullptr) v += load_at(bias, c, channels);
+                if (rowGate != nullptr) v *= load_at(rowGate, c, channels);
+                store_at(target, load_at(target, c, channels) + v, c, channels);
+            }
+        });
+    });
+}
+
+// GLUMBConv between its two projections (diffusers 0.33): SiLU of the input, 3 x 3 depthwise convolution with zero
+// padding, value * SiLU(gate). x [rows, height * width, 2 * channels] -> out [rows, height * width, channels];
+// weight [9, 2 * channels], tap-major. A chunk of channels is activated once and stays in the cache for its nine taps.
+void glu_depthwise(const void* x, int type, const float* inputBias, const float* weight, const float* bias, void* out,
+                   long rows, long height, long width, long channels, int threads) {
+    constexpr long kChunk = 8 * kLanes;
+    const long positions = height * width, chunks = (channels + kChunk - 1) / kChunk;
+    const long paddedWidth = width + 2, padded = (height + 2) * paddedWidth;
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(rows * chunks, threads, [&](long task) {
+            const long row = task / chunks, first = task % chunks * kChunk;
+            const long size = channels - first < kChunk ? channels - first : kChunk;
+            const long vectors = (size + kLanes - 1) / kLanes;
+            const T* source = static_cast<const T*>(x) + row * positions * 2 * channels;
+            T* target = static_cast<T*>(out) + row * positions * channels + first;
+            // [vectors][halves][height + 2][width + 2][kLanes]: the zero border stands for the convolution's padding
+            float* active = scratch.take(static_cast<size_t>(2 * vectors * padded * kLanes));
+            const long plane = padded * kLanes;
+            for (long i = 0; i < 2 * vectors; i++) {
+                float* border = active + i * plane;
+                std::memset(border, 0, static_cast<size_t>(paddedWidth * kLanes) * sizeof(float));
+                std::memset(border + (height + 1) * paddedWidth * kLanes, 0, static_cast<size_t>(paddedWidth * kLanes) * sizeof(float));
+                for (long y = 1; y <= height; y++) {
+                    store(border + y * paddedWidth * kLanes, Lanes{});
+                    store(border + (y * paddedWidth + width + 1) * kLanes, Lanes{});
+                }
+            }
+            for (long y = 0; y < height; y++)
+                for (long column = 0; column < width; column++)
+                    for (long half = 0; half < 2; half++) {
+                        const T* position = source + (y * width + column) * 2 * channels + half * channels + first;
+                        float* place = active + half * plane + ((y + 1) * paddedWidth + column + 1) * kLanes;
+                        for (long v = 0; v < vectors; v++) {
+                            Lanes value = load_at(position, v * kLanes, size);
+                            if (inputBias != nullptr) value += load_at(inputBias + half * channels + first, v * kLanes, size);
+                            store(place + v * 2 * plane, silu(value));
+                        }
+                    }
+            for (long v = 0; v < vectors; v++) {
+                const float* valuePlane = active + v * 2 * plane;
+                const float* gatePlane = valuePlane + plane;
+                Lanes taps[18];  // they stay in registers over all positions
+                for (long tap = 0; tap < 9; tap++)
+                    for (long half = 0; half < 2; half++)
+                        taps[half * 9 + tap] = load_at(weight + tap * 2 * channels + half * channels + first, v * kLanes, size);
+                const Lanes valueBias = bias == nullptr ? Lanes{} : load_at(bias + first, v * kLanes, size);
+                const Lanes gateBias = bias == nullptr ? Lanes{} : load_at(bias + channels + first, v * kLanes, size);
+                for (long y = 0; y < height; y++)
+                    for (long column = 0; column < width; column++) {
+                        const long corner = (y * paddedWidth + column) * kLanes;
+                        Lanes value = valueBias, gate = gateBias;
+                        for (long dy = 0; dy < 3; dy++)
+                            for (long dx = 0; dx < 3; dx++) {
+                                const long at = corner + (dy * paddedWidth + dx) * kLanes;
+                                value += load(valuePlane + at) * taps[dy * 3 + dx];
+                                gate += load(gatePlane + at) * taps[9 + dy * 3 + dx];
+                            }
+                        store_at(target + (y * width + column) * channels, value * silu(gate), v * kLanes, size);
+                    }
+            }
+        });
+    });
+}
+
+// Linear attention with ReLU features (SanaLinearAttnProcessor2_0): per head,
+// out = relu(q) (relu(k)^T v) / (relu(q) sum relu(k) + epsilon). qkv [rows, tokens, 3 * heads * headSize]: all q, k, v.
+void relu_linear_attention(const void* qkv, int type, void* out, long rows, long tokens, long heads, long headSize,
+                           float epsilon, int threads) {
+    const long channels = heads * headSize, wide = (headSize + kLanes - 1) / kLanes * kLanes, vectors = wide / kLanes;
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(rows * heads, threads, [&](long task) {
+            const long row = task / heads, head = task % heads;
+            const T* base = static_cast<const T*>(qkv) + row * tokens * 3 * channels + head * headSize;
+            T* target = static_cast<T*>(out) + row * tokens * channels + head * headSize;
+            float* state = scratch.take(static_cast<size_t>(headSize * wide + wide + 4 * wide * tokens));
+            float* keySum = state + headSize * wide;
+            float* q = keySum + wide;              // [tokens, wide], after the ReLU
+            float* k = q + tokens * wide;
+            float* v = k + tokens * wide;
+            std::memset(state, 0, static_cast<size_t>(headSize * wide + wide) * sizeof(float));
+            for (long t = 0; t < tokens; t++)
+                for (long c = 0; c < wide; c += kLanes) {
+                    const T* token = base + t * 3 * channels;
+                    store(q + t * wide + c, larger(load_at(token, c, headSize), Lanes{}));
+                    const Lanes key = larger(load_at(token + channels, c, headSize), Lanes{});
+                    store(k + t * wide + c, key);
+                    store(v + t * wide + c, load_at(token + 2 * channels, c, headSize));
+                    store(keySum + c, load(keySum + c) + key);
+                }
+            for (long d = 0; d < headSize; d += 8)
+                for (long c = 0; c < vectors; c++) {
+                    const long many = headSize - d < 8 ? headSize - d : 8;
+                    Lanes total[8] = {};
+                    for (long t = 0; t < tokens; t++) {
+                        const Lanes value = load(v + t * wide + c * kLanes);
+                        const float* key = k + t * wide + d;
+                        if (many == 8)
+                            for (int j = 0; j < 8; j++) total[j] += value * key[j];
+                        else
+                            for (long j = 0; j < many; j++) total[j] += value * key[j];
+                    }
+                    for (long j = 0; j < many; j++) store(state + (d + j) * wide + c * kLanes, total[j]);
+                }
+            for (long t = 0; t < tokens; t++) {
+                Lanes weight{};
+                for (long c = 0; c < wide; c += kLanes) weight += load(q + t * wide + c) * load(keySum + c);
+                const float inverse = 1.0f / (sum(weight) + epsilon);
+                for (long c = 0; c < vectors; c++) {
+                    // two chains hide the latency of a fused multiply-add
+                    Lanes even{}, odd{};
+                    const float* query = q + t * wide;
+                    long d = 0;
+                    for (; d + 2 <= headSize; d += 2) {
+                        even += load(state + d * wide + c * kLanes) * query[d];
+                        odd += load(state + (d + 1) * wide + c * kLanes) * query[d + 1];
+                    }
+                    if (d < headSize) even += load(state + d * wide + c * kLanes) * query[d];
+                    store_at(target + t * channels, (even + odd) * inverse, c * kLanes, headSize);
+                }
+            }
+        });
+    });
+}
+
+// softmax(scale * q k^T + maskBias) v with keys and values prepared once per condition: keys [contexts, heads,
+// headSize, length], values [contexts, heads, length, headSize]; row r reads context[r] (null: its own).
+// query [rows, tokens, heads * headSize]; maskBias [contexts, length] or null.
+void cross_attention(const void* query, int type, const float* queryBias, const float* keys, const float* values,
+                     const long long* context, const float* maskBias, void* out, long rows, long tokens, long heads,
+                     long headSize, long length, float scale, int threads) {
+    const long channels = heads * headSize;
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(rows * heads, threads, [&](long task) {
+            const long row = task / heads, head = task % heads, source = context == nullptr ? row : context[row];
+            const float* key = keys + (source * heads + head) * headSize * length;
+            const float* value = values + (source * heads + head) * length * headSize;
+            const float* mask = maskBias == nullptr ? nullptr : maskBias + source * length;
+            const long wideLength = (length + kLanes - 1) / kLanes * kLanes, wideHead = (headSize + kLanes - 1) / kLanes * kLanes;
+            float* scores = scratch.take(static_cast<size_t>(wideLength + wideHead));
+            float* q = scores + wideLength;
+            for (long t = 0; t < tokens; t++) {
+                const T* token = static_cast<const T*>(query) + (row * tokens + t) * channels + head * headSize;
+                for (long c = 0; c < wideHead; c += kLanes) {
+                    Lanes v = load_at(token, c, headSize);
+                    if (queryBias != nullptr) v += load_at(queryBias + head * headSize, c, headSize);
+                    store(q + c, v * scale);
+                }
+                Lanes peak = broadcast(-3.0e38f);
+                for (long s = 0; s < length; s += kLanes) {
+                    Lanes even{}, odd{};
+                    long d = 0;
+                    for (; d + 2 <= headSize; d += 2) {
+                        even += load_at(key + d * length, s, length) * q[d];
+                        odd += load_at(key + (d + 1) * length, s, length) * q[d + 1];
+                    }
+                    if (d < headSize) even += load_at(key + d * length, s, length) * q[d];
+                    Lanes score = even + odd;
+                    if (mask != nullptr) score += load_at(mask, s, length);
+                    if (s + kLanes > length)
+                        for (long j = length - s; j < kLanes; j++) score[j] = -3.0e38f;
+                    store(scores + s, score);
+                    peak = larger(peak, score);
+                }
+                float highest = peak[0];
+                for (long j = 1; j < kLanes; j++) highest = peak[j] > highest ? peak[j] : highest;
+                Lanes total{};
+                for (long s = 0; s < length; s += kLanes) {
+                    Lanes e = exponential(load(scores + s) - highest);
+                    if (s + kLanes > length)
+                        for (long j = length - s; j < kLanes; j++) e[j] = 0.0f;
+                    store(scores + s, e);
+                    total += e;
+                }
+                const float inverse = 1.0f / sum(total);
+                T* target = static_cast<T*>(out) + (row * tokens + t) * channels + head * headSize;
+                for (long c = 0; c < headSize; c += kLanes) {
+                    Lanes even{}, odd{};
+                    long s = 0;
+                    for (; s + 2 <= length; s += 2) {
+                        even += load_at(value + s * headSize, c, headSize) * scores[s];
+                        odd += load_at(value + (s + 1) * headSize, c, headSize) * scores[s + 1];
+                    }
+                    if (s < length) even += load_at(value + s * headSize, c, headSize) * scores[s];
+                    store_at(target, (even + odd) * inverse, c, headSize);
+                }
+            }
+        });
+    });
+}
+
+// out = activation(x / sqrt(mean(x^2) + epsilon) * weight + bias), per token; null weight is one, null bias zero.
+void rms_norm(const void* x, int inType, const float* weight, const float* bias, void* out, int outType, long tokens,
+              long channels, float epsilon, int activation, int threads) {
+    with_type(inType, [&](auto inTag) { with_type(outType, [&](auto outTag) {
+        using In = ELEMENT(inTag);
+        using Out = ELEMENT(outTag);
+        each(tokens, threads, [&](long i) {
+            const In* source = static_cast<const In*>(x) + i * channels;
+            Out* target = static_cast<Out*>(out) + i * channels;
+            Lanes squares{};
+            for (long c = 0; c < channels; c += kLanes) {
+                const Lanes v = load_at(source, c, channels);
+                squares += v * v;
+            }
+            const float inverse = 1.0f / std::sqrt(sum(squares) / static_cast<float>(channels) + epsilon);
+            for (long c = 0; c < channels; c += kLanes) {
+                Lanes v = load_at(source, c, channels) * inverse;
+                if (weight != nullptr) v *= load_at(weight, c, channels);
+                if (bias != nullptr) v += load_at(bias, c, channels);
+                store_at(target, activate(v, activation), c, channels);
+            }
+        });
+    }); });
+}
+
+// gateUp [tokens, 2 * channels], the gate first -> out [tokens, channels] = silu(gate) * up.
+void swiglu(const void* gateUp, int type, void* out, long tokens, long channels, int threads) {
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(tokens, threads, [&](long i) {
+            const T* gate = static_cast<const T*>(gateUp) + i * 2 * channels;
+            T* target = static_cast<T*>(out) + i * channels;
+            for (long c = 0; c < channels; c += kLanes)
+                store_at(target, silu(load_at(gate, c, channels)) * load_at(gate + channels, c, channels), c, channels);
+        });
+    });
+}
+
+// x = activation(x + bias), in place.
+void bias_activation(void* x, int type, const float* bias, long tokens, long channels, int activation, int threads) {
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(tokens, threads, [&](long i) {
+            T* target = static_cast<T*>(x) + i * channels;
+            for (long c = 0; c < channels; c += kLanes) {
+                Lanes v = load_at(target, c, channels);
+                if (bias != nullptr) v += load_at(bias, c, channels);
+                store_at(target, activate(v, activation), c, channels);
+            }
+        });
+    });
+}
+
+}  // namespace MQ_ISA

@@ -1,0 +1,25 @@
+// The kernels' C interface. Every kernel works on plain pointers, allocates nothing that it keeps, never throws, and
+// computes each row alone: a result depends neither on the other rows of a batch nor on the number of threads.
+//
+// ElementType: how activations are stored; statistics, sums and weights are always float32.
+#pragma once
+
+enum ElementType { kFloat32 = 0, kBFloat16 = 1 };
+enum Activation { kNone = 0, kRelu = 1, kSilu = 2 };
+
+#define MQ_KERNELS(X)                                                                                                   \
+    X(layer_norm_modulate, (const float* x, const float* shift, const float* scale, long modulationStride, void* out,   \
+                            int type, long rows, long tokens, long channels, float epsilon, int threads))               \
+    X(gated_residual, (float* x, const void* update, int type, const float* bias, const float* gate, long gateStride,   \
+                       long rows, long tokens, long channels, int threads))                                             \
+    X(glu_depthwise, (const void* x, int type, const float* inputBias, const float* weight, const float* bias,          \
+                      void* out, long rows, long height, long width, long channels, int threads))                       \
+    X(relu_linear_attention, (const void* qkv, int type, void* out, long rows, long tokens, long heads, long headSize,  \
+                              float epsilon, int threads))                                                              \
+    X(cross_attention, (const void* query, int type, const float* queryBias, const float* keys, const float* values,    \
+                        const long long* context, const float* maskBias, void* out, long rows, long tokens, long heads,  \
+                        long headSize, long length, float scale, int threads))                                          \
+    X(rms_norm, (const void* x, int inType, const float* weight, const float* bias, void* out, int outType,             \
+                 long tokens, long channels, float epsilon, int activation, int threads))                               \
+    X(swiglu, (const void* gateUp, int type, void* out, long tokens, long channels, int threads))                       \
+    X(bias_activation, (void* x, int type, const float* bias, long tokens, long channels, int activation, int threads))
