@@ -73,3 +73,9 @@ public sealed class ModelMismatchException(string message) : FarmException(messa
 {
     public override int ExitCode => ExitCodes.Model;
 }
+
+/// <summary>Not one of the images asked for could be made.</summary>
+public sealed class GenerationException(string message) : FarmException(message)
+{
+    public override int ExitCode => ExitCodes.CompletedWithErrors;
+}

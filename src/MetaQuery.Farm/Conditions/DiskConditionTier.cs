@@ -1,0 +1,179 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <summary>Conditions on disk: a file each, checksummed, put under its name by a rename, bounded in bytes by last use.</summary>
+/// <remarks>
+/// A file is <c>MQCD</c>, version (1), payload length (int32, little-endian), SHA-256 of the payload, the payload. It is not synced:
+/// what a loss of power tears has a wrong checksum and is made again. Processes may share a folder.
+/// </remarks>
+public sealed class DiskConditionTier
+{
+    private const int HeaderBytes = 4 + 4 + 4 + SHA256.HashSizeInBytes;
+    private const int Version = 1;
+    private static ReadOnlySpan<byte> Magic => "MQCD"u8;
+
+    private readonly string _folder;
+    private readonly long _budgetBytes;
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, LinkedListNode<(string Name, long Bytes)>> _entries = [];
+    private readonly LinkedList<(string Name, long Bytes)> _leastRecentFirst = [];
+    private long _bytes;
+    private long _temporaries;
+
+    /// <exception cref="StorageException">The folder cannot be made.</exception>
+    public DiskConditionTier(string folder, long budgetBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(budgetBytes);
+        _folder = folder;
+        _budgetBytes = budgetBytes;
+        try
+        {
+            Directory.CreateDirectory(folder);
+            foreach (FileInfo file in new DirectoryInfo(folder).EnumerateFiles("*.condition").OrderBy(file => file.LastWriteTimeUtc))
+            {
+                Remember(Path.GetFileNameWithoutExtension(file.Name), file.Length);
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, folder);
+        }
+    }
+
+    /// <summary>Bytes of the files known to this process.</summary>
+    public long Bytes
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _bytes;
+            }
+        }
+    }
+
+    /// <returns>The condition; or null where there is none, with <paramref name="corrupt"/> true where a damaged one was removed.</returns>
+    public byte[]? TryRead(ConditionKey key, out bool corrupt)
+    {
+        corrupt = false;
+        string name = key.ToString();
+        string path = PathOf(name);
+        byte[] file;
+        try
+        {
+            file = File.ReadAllBytes(path);
+        }
+        catch (FileNotFoundException)
+        {
+            Forget(name);
+            return null;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, path);
+        }
+
+        if (file.Length >= HeaderBytes
+            && file.AsSpan(0, 4).SequenceEqual(Magic)
+            && BinaryPrimitives.ReadInt32LittleEndian(file.AsSpan(4)) == Version
+            && BinaryPrimitives.ReadInt32LittleEndian(file.AsSpan(8)) == file.Length - HeaderBytes
+            && SHA256.HashData(file.AsSpan(HeaderBytes)).AsSpan().SequenceEqual(file.AsSpan(12, SHA256.HashSizeInBytes)))
+        {
+            Remember(name, file.Length);
+            return file[HeaderBytes..];
+        }
+
+        corrupt = true;
+        File.Delete(path);
+        Forget(name);
+        return null;
+    }
+
+    /// <exception cref="StorageException">The disk is full or read-only.</exception>
+    public void Write(ConditionKey key, ReadOnlySpan<byte> condition)
+    {
+        string name = key.ToString();
+        string path = PathOf(name);
+        string temporary = $"{path}.{Environment.ProcessId}-{Interlocked.Increment(ref _temporaries)}";
+        Span<byte> header = stackalloc byte[HeaderBytes];
+        Magic.CopyTo(header);
+        BinaryPrimitives.WriteInt32LittleEndian(header[4..], Version);
+        BinaryPrimitives.WriteInt32LittleEndian(header[8..], condition.Length);
+        SHA256.HashData(condition, header[12..]);
+        try
+        {
+            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
+            {
+                stream.Write(header);
+                stream.Write(condition);
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            File.Delete(temporary);
+            throw StorageException.From(exception, path);
+        }
+
+        Remember(name, HeaderBytes + condition.Length);
+        DropOldest();
+    }
+
+    private string PathOf(string name) => Path.Combine(_folder, name + ".condition");
+
+    private void DropOldest()
+    {
+        while (true)
+        {
+            string name;
+            lock (_gate)
+            {
+                if (_bytes <= _budgetBytes || _leastRecentFirst.First is not { } oldest)
+                {
+                    return;
+                }
+
+                name = oldest.Value.Name;
+                Drop(oldest);
+            }
+
+            File.Delete(PathOf(name));
+        }
+    }
+
+    private void Remember(string name, long bytes)
+    {
+        lock (_gate)
+        {
+            if (_entries.TryGetValue(name, out LinkedListNode<(string Name, long Bytes)>? known))
+            {
+                Drop(known);
+            }
+
+            _entries[name] = _leastRecentFirst.AddLast((name, bytes));
+            _bytes += bytes;
+        }
+    }
+
+    private void Forget(string name)
+    {
+        lock (_gate)
+        {
+            if (_entries.TryGetValue(name, out LinkedListNode<(string Name, long Bytes)>? known))
+            {
+                Drop(known);
+            }
+        }
+    }
+
+    private void Drop(LinkedListNode<(string Name, long Bytes)> entry)
+    {
+        _leastRecentFirst.Remove(entry);
+        _entries.Remove(entry.Value.Name);
+        _bytes -= entry.Value.Bytes;
+    }
+}
