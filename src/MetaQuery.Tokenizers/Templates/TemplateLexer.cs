@@ -130,7 +130,7 @@ internal sealed class TemplateLexer(string source)
     // {% raw %} … {% endraw %}: its text is data.
     private bool Raw(int start)
     {
-        var match = Regex.Match(source[position..], @"^\s*raw\s*(-%\}\s*|\+?%\})", RegexOptions.None, MatchTimeout);
+        var match = Regex.Match(source[position..], @"^\s*raw\s*(-%\}\s*|\+?%\})", RegexOptions.ExplicitCapture, MatchTimeout);
         if (!match.Success)
         {
             return false;
@@ -138,16 +138,16 @@ internal sealed class TemplateLexer(string source)
 
         position += match.Length;
         var rest = source[position..];
-        var end = Regex.Match(rest, @"\{%([-+]?)\s*endraw\s*([-+]?)%\}", RegexOptions.None, MatchTimeout);
+        var end = Regex.Match(rest, @"\{%(?<before>[-+]?)\s*endraw\s*(?<after>[-+]?)%\}", RegexOptions.ExplicitCapture, MatchTimeout);
         if (!end.Success)
         {
             throw TemplateError.At(source, start, "{% raw %} without its {% endraw %}");
         }
 
         var text = rest[..end.Index];
-        Add(TokenKind.Data, end.Groups[1].Value == "-" ? text.TrimEnd() : text, position);
+        Add(TokenKind.Data, end.Groups["before"].Value == "-" ? text.TrimEnd() : text, position);
         position += end.Index + end.Length - 2;
-        Close(end.Groups[2].Value.FirstOrDefault(), isPrint: false);
+        Close(end.Groups["after"].Value.FirstOrDefault(), isPrint: false);
         return true;
     }
 
