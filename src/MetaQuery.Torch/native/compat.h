@@ -1,0 +1,25 @@
+// What differs between libtorch 1.13 and 2.x, and nothing else.
+#pragma once
+#include <ATen/Context.h>
+#include <ATen/core/jit_type.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#if __has_include(<torch/version.h>)
+#include <torch/version.h>
+#elif __has_include(<torch/csrc/api/include/torch/version.h>)
+#include <torch/csrc/api/include/torch/version.h>
+#endif
+
+namespace mq {
+
+inline const char* version() { return TORCH_VERSION; }
+
+// 1.13 states scalar types, layouts and memory formats as int in an operator's schema; 2.x has a kind for each.
+inline bool is_integer(c10::TypeKind kind)
+{
+    return kind == c10::TypeKind::IntType || kind == c10::TypeKind::SymIntType || kind == c10::TypeKind::ScalarTypeType
+        || kind == c10::TypeKind::LayoutType || kind == c10::TypeKind::MemoryFormatType;
+}
+
+inline int cuda_devices() { return at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0; }
+
+} // namespace mq
