@@ -1,0 +1,57 @@
+using System.Text.Json;
+
+namespace MetaQuery.Sampling;
+
+/// <summary>Reads scheduler_config.json's values, with diffusers' defaults for what a file leaves out.</summary>
+internal sealed class SchedulerConfig(JsonElement json)
+{
+    public string Text(string key, string otherwise) => Value(key) switch
+    {
+        null => otherwise,
+        { ValueKind: JsonValueKind.String } value => value.GetString()!,
+        { } value => throw Unreadable(key, value, "a string"),
+    };
+
+    public double Number(string key, double otherwise) => Value(key) switch
+    {
+        null => otherwise,
+        { ValueKind: JsonValueKind.Number } value => value.GetDouble(),
+        { } value => throw Unreadable(key, value, "a number"),
+    };
+
+    public int Integer(string key, int otherwise)
+    {
+        var value = Value(key);
+        return value is null ? otherwise
+            : value.Value.ValueKind == JsonValueKind.Number && value.Value.TryGetInt32(out var number) ? number
+            : throw Unreadable(key, value.Value, "a whole number");
+    }
+
+    public bool Flag(string key, bool otherwise) => Value(key) switch
+    {
+        null => otherwise,
+        { ValueKind: JsonValueKind.True } => true,
+        { ValueKind: JsonValueKind.False } => false,
+        { } value => throw Unreadable(key, value, "true or false"),
+    };
+
+    /// <summary>Refuses a config that switches on what is not built.</summary>
+    public void RefuseIfSet(string owner, params ReadOnlySpan<string> keys)
+    {
+        foreach (var key in keys)
+        {
+            if (Flag(key, false))
+            {
+                throw new SchedulerException($"scheduler_config.json: {owner} with {key} is not supported; set it to false");
+            }
+        }
+    }
+
+    private JsonElement? Value(string key) =>
+        json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null
+            ? value
+            : null;
+
+    private static SchedulerException Unreadable(string key, JsonElement value, string wanted) =>
+        new($"scheduler_config.json: {key} is {value.GetRawText()}, expected {wanted}");
+}
