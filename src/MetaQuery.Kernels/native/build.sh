@@ -21,9 +21,11 @@ if [ "$(cat "$out/key" 2>/dev/null)" != "$key" ]; then
   flags="-std=c++17 -O3 -g0 -fPIC -fvisibility=hidden -fopenmp -fno-math-errno -ffp-contract=fast -Wall -Wextra -Wno-psabi"
   pids=
   compile() { "$cxx" $flags "$@" & pids="$pids $!"; }
-  compile -DMQ_ISA=avx512 -march=skylake-avx512 -mprefer-vector-width=512 -c "$here/kernels.cpp" -o "$work/avx512.o"
-  compile -DMQ_ISA=avx2 -march=haswell -c "$here/kernels.cpp" -o "$work/avx2.o"
-  compile -DMQ_ISA=baseline -c "$here/kernels.cpp" -o "$work/baseline.o"
+  for source in kernels matmul; do
+    compile -DMQ_ISA=avx512 -march=skylake-avx512 -mprefer-vector-width=512 -c "$here/$source.cpp" -o "$work/$source-avx512.o"
+    compile -DMQ_ISA=avx2 -march=haswell -c "$here/$source.cpp" -o "$work/$source-avx2.o"
+    compile -DMQ_ISA=baseline -c "$here/$source.cpp" -o "$work/$source-baseline.o"
+  done
   compile -c "$here/dispatch.cpp" -o "$work/dispatch.o"
   for pid in $pids; do wait "$pid"; done
   "$cxx" -shared -fopenmp -o "$work/libmetaquery_kernels.so" "$work"/*.o

@@ -2,6 +2,10 @@
 // avx512) lowers it, so that one setting decides for libtorch and for these kernels.
 #include "kernels.h"
 
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -29,12 +33,29 @@ int choose() {
 
 const int chosen = choose();
 
+int find_features() {
+    if (chosen < 2) return 0;
+    int found = 0;
+    unsigned a, b, c, d;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1)) found |= kAvx512BFloat16;
+    // AMX-BF16 and AMX-TILE; then Linux has to be asked for the tiles' registers (arch_prctl, since 5.16).
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) && (d >> 24 & 1) &&
+        syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0) found |= kAmxBFloat16;
+    return found;
+}
+
+const int features = find_features();
+
 }  // namespace
 
 extern "C" {
 
 // 0 baseline (x86-64), 1 AVX2 with FMA, 2 AVX-512.
 __attribute__((visibility("default"))) int mq_kernel_level() { return chosen; }
+
+// The bfloat16 features (kernels.h) that this CPU has and the operating system lets this process use.
+__attribute__((visibility("default"))) int mq_kernel_features() { return features; }
 
 // The address of a kernel by its name in kernels.h, null if there is none.
 __attribute__((visibility("default"))) void* mq_kernel(const char* name) {

@@ -1,6 +1,7 @@
 // Built once per instruction set (MQ_ISA names it); dispatch.cpp picks one when the library is loaded.
 #include "kernels.h"
 #include "lanes.h"
+#include "parallel.h"
 
 #include <cmath>
 #include <cstdlib>
@@ -8,15 +9,6 @@
 
 namespace MQ_ISA {
 namespace {
-
-template <class Body> void each(long count, int threads, Body body) {
-    if (threads <= 1 || count <= 1) {
-        for (long i = 0; i < count; i++) body(i);
-        return;
-    }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (long i = 0; i < count; i++) body(i);
-}
 
 // Calls body with a null pointer of the element type's C++ type.
 template <class Body> void with_type(int type, Body body) {

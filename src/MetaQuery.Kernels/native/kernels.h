@@ -5,7 +5,10 @@
 #pragma once
 
 enum ElementType { kFloat32 = 0, kBFloat16 = 1 };
-enum Activation { kNone = 0, kRelu = 1, kSilu = 2 };
+enum Activation { kNone = 0, kRelu = 1, kSilu = 2, kTanhGelu = 3 };
+
+// What a bfloat16 matrix product may use. They round differently, so a caller decides, and keeps to it for one model.
+enum Features { kAvx512BFloat16 = 1, kAmxBFloat16 = 2 };
 
 #define MQ_KERNELS(X)                                                                                                   \
     X(layer_norm_modulate, (const float* x, const float* shift, const float* scale, long modulationStride, void* out,   \
@@ -22,4 +25,8 @@ enum Activation { kNone = 0, kRelu = 1, kSilu = 2 };
     X(rms_norm, (const void* x, int inType, const float* weight, const float* bias, void* out, int outType,             \
                  long tokens, long channels, float epsilon, int activation, int threads))                               \
     X(swiglu, (const void* gateUp, int type, void* out, long tokens, long channels, int threads))                       \
-    X(bias_activation, (void* x, int type, const float* bias, long tokens, long channels, int activation, int threads))
+    X(bias_activation, (void* x, int type, const float* bias, long tokens, long channels, int activation, int threads))                \
+    X(pack_weights, (const float* weight, long n, long k, int type, void* packed))                                       \
+    X(packed_matmul, (const void* a, int type, long ldA, const void* packed, const float* bias, int activation,          \
+                      const float* gate, long gateStride, long tokens, int residual, void* out, int outType, long ldOut, \
+                      long m, long n, long k, int features, int threads))

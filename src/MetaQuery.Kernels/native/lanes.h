@@ -95,6 +95,24 @@ inline Lanes exponential(Lanes x) {
     return y * (Lanes)power;
 }
 
+inline float widen(float value) { return value; }
+inline float widen(BFloat16 value) {
+    const uint32_t word = static_cast<uint32_t>(value.bits) << 16;
+    float result; std::memcpy(&result, &word, sizeof result);
+    return result;
+}
+inline BFloat16 narrow(float value) {
+    BFloat16 part[kLanes];
+    store(part, broadcast(value));
+    return part[0];
+}
+
+// 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), with tanh y = 1 - 2 / (e^2y + 1).
+inline Lanes tanh_gelu(Lanes x) {
+    const Lanes y = (x + x * x * x * 0.044715f) * 0.7978845608028654f;
+    return x - x / (exponential(y + y) + 1.0f);
+}
+
 inline Lanes sigmoid(Lanes x) { return 1.0f / (1.0f + exponential(-x)); }
 inline Lanes silu(Lanes x) { return x / (1.0f + exponential(-x)); }
 
