@@ -54,8 +54,8 @@ public static class ImageEncoder
     public static string Identity(ImageFormat format, int quality = DefaultQuality) => format switch
     {
         ImageFormat.Png => PngEncoder.Identity,
-        ImageFormat.Jpeg => $"jpeg/1 quality={quality} {GdLibrary.Identity}",
-        ImageFormat.Webp => $"webp/1 quality={quality} {GdLibrary.Identity}",
+        ImageFormat.Jpeg => JpegEncoder.Identity(quality),
+        ImageFormat.Webp => WebpEncoder.Identity(quality),
         _ => throw new ArgumentOutOfRangeException(nameof(format), $"{format} is not a picture format known here"),
     };
 }
