@@ -2,7 +2,7 @@
 """The peer as a worker: reads one JSON command a line, runs it, answers with one JSON line. Used by MetaQuery.Benchmarks.
 
   serve.py --model FOLDER [--dtype bfloat16] [--threads 1]
-  {"do": "condition", "batch": 8, "ids": [..], "repeats": 3}   -> {"seconds": [..]}
+  {"do": "condition", "prompts": [[ids], ..], "repeats": 3}   -> {"seconds": [..], "gflop": of linear and convolution layers}
   serve.py --model FOLDER --check FOLDER     compares with the golden values of a case of kind "nano", and ends
 """
 import argparse
@@ -25,14 +25,23 @@ class Worker:
         dit = self.config["dit"]
         self.latent = (dit["in_channels"], dit["sample_size"], dit["sample_size"])
 
+    @staticmethod
+    def padded(rows):
+        """-> ids, and where they are real; None where all are."""
+        length = max(map(len, rows))
+        ids = torch.tensor([[0] * (length - len(row)) + row for row in rows])
+        if all(len(row) == length for row in rows):
+            return ids, None
+        return ids, torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows])
+
     def gemm(self, size, dtype="float32", **_):
         a, b = torch.randn(2, size, size).to(getattr(torch, dtype))
         return lambda: a @ b
 
-    def condition(self, batch, ids, **_):
-        """Prompts of one length: no padding on either side."""
-        rows = torch.tensor(ids)[None].expand(batch, -1).contiguous()
-        return lambda: self.model.condition(rows)
+    def condition(self, prompts, **_):
+        """Token ids of each prompt; shorter ones are padded on the left, as the reference does."""
+        ids, keep = self.padded(prompts)
+        return lambda: self.model.condition(ids, keep)
 
     def step(self, batch, context_once=True, **_):
         """One step with guidance: 2 rows per image."""
@@ -52,20 +61,15 @@ class Worker:
         noise = torch.randn(len(prompts) * images, *self.latent)
         per_call = max(1, batch // images)
 
-        def padded(rows):
-            length = max(map(len, rows))
-            keep = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows])
-            return torch.tensor([[0] * (length - len(row)) + row for row in rows]), keep
-
         def run():
             low_once = None if mode == "reference" else self.model.condition(torch.tensor([empty]))
             for first in range(0, len(prompts), per_call):
                 part = prompts[first:first + per_call]
                 if mode == "reference":
                     rows = [row for row in [empty] * len(part) + part for _ in range(images)]
-                    low, high = self.model.condition(*padded(rows)).chunk(2)
+                    low, high = self.model.condition(*self.padded(rows)).chunk(2)
                 else:
-                    high = self.model.condition(*padded(part)).repeat_interleave(images, 0)
+                    high = self.model.condition(*self.padded(part)).repeat_interleave(images, 0)
                     low = low_once.expand(len(high), -1, -1)
                 rows = noise[first * images:][:len(high)]
                 latents = self.model.denoise(rows, low, high, steps, guidance, mode == "cached_context", self.shift)
@@ -74,13 +78,17 @@ class Worker:
         return run
 
     def answer(self, command):
-        run = getattr(self, command.pop("do"))(**command)
+        if command["do"] not in ("gemm", "condition", "step", "decode", "bulk"):
+            raise ValueError(f"unknown command {command['do']}")
+        run, reply = getattr(self, command["do"])(**command), {}
+        if command.get("count"):  # a run that counts the work of linear and convolution layers, and warms up
+            reply["gflop"] = mq.measure(run, 1, self.model)["gflop"]
         seconds = []
-        for repeat in range(command.get("warm", 1) + command["repeats"]):
+        for _ in range(command["repeats"]):
             start = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - start)
-        return {"seconds": seconds[command.get("warm", 1):]}
+        return {**reply, "seconds": seconds}
 
 
 def check(worker, folder):

@@ -1,4 +1,5 @@
 using MetaQuery.TestKit;
+using TorchSharp;
 
 namespace MetaQuery.Parity.Tests;
 
@@ -117,6 +118,21 @@ public sealed class RunnerTests : IDisposable
         Assert.Equal(new ParityTolerance(1, 2), parityCase.Tolerance("sample"));
         Assert.Equal(new ParityTolerance(3, 4), parityCase.Tolerance("intermediates", "block"));
         Assert.Equal(ParityTolerance.Exact, parityCase.Tolerance("ids"));
+    }
+
+    [Fact]
+    public void Tensors_are_compared_by_shape_and_value_and_exact_ones_by_dtype_too()
+    {
+        using var scope = torch.NewDisposeScope();
+        var tensor = torch.tensor([1f, 2f, 3f, 4f]).view(2, 2);
+        _report.Close("same", tensor.transpose(0, 1), torch.tensor([1f, 3f, 2f, 4f]).view(2, 2), 0, 0);
+        _report.Exact("same ids", torch.tensor([1L, 2L]), torch.tensor([1L, 2L]));
+        Assert.True(_report.Passed, string.Join("; ", _report.Failures));
+        _report.Close("shape", tensor, tensor.view(4), Tolerance);
+        _report.Close("value", tensor, tensor + 1f, Tolerance);
+        _report.Exact("ids", torch.tensor([1L, 2L]), torch.tensor([1L, 3L]));
+        _report.Exact("dtype", torch.tensor([1L]), torch.tensor([1f]));
+        Assert.Equal(4, _report.Failures.Count);
     }
 
     private void Write(string name, string json)
