@@ -39,7 +39,8 @@ public sealed class JobCoordinator
     public bool IsFinished => _tasksOut == 0 && _sourceEnded && _unencoded.Count == 0 && _encodeAgain.Count == 0
         && _denoiseAgain.Count == 0 && _readyImages == 0;
 
-    /// <summary>The next task for a free slot, or null while everything that can be done is being done (or <see cref="IsFinished"/>).</summary>
+    /// <summary>The next task for a free slot; or null where everything that can be done is being done, or where the look at the source
+    /// has shown that all is done: <see cref="IsFinished"/> tells.</summary>
     public FarmTask? Next()
     {
         FarmTask? task = Choose();

@@ -174,9 +174,14 @@ internal sealed class JobRunner
                     return task;
                 }
 
-                _stages.Time("idle", () => Monitor.Wait(_gate));
+                // the last look at the source is what tells that it has ended
+                if (!_coordinator.IsFinished)
+                {
+                    _stages.Time("idle", () => Monitor.Wait(_gate));
+                }
             }
 
+            Monitor.PulseAll(_gate);
             return null;
         }
     }

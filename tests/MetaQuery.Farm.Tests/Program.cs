@@ -1,0 +1,35 @@
+using MetaQuery.Farm.Tests.Doubles;
+
+namespace MetaQuery.Farm.Tests;
+
+/// <summary>The child processes of the crash and memory tests.</summary>
+internal static class Program
+{
+    private static async Task<int> Main(string[] arguments)
+    {
+        switch (arguments)
+        {
+            case ["run", var prompts, var outFolder, var slots]:
+                // each task tells of its end before the next is told to begin, so that the parent can kill at a chosen point
+                var model = new ToyModel();
+                JobResult result = await new EmbeddedFarm(model).RunAsync(
+                    Run.Spec(prompts, outFolder), new FarmOptions { Slots = int.Parse(slots) }, new Lines(), CancellationToken.None);
+                Console.WriteLine($"done {result.Progress.Resumed} {result.Stats.Images}");
+                return result.ExitCode;
+            case ["plan", var prompts, var outFolder]:
+                JobPlanSummary plan = await new EmbeddedFarm(new ToyModel()).PlanAsync(
+                    Run.Spec(prompts, outFolder), new FarmOptions(), CancellationToken.None);
+                string peak = File.ReadLines("/proc/self/status").First(line => line.StartsWith("VmHWM:", StringComparison.Ordinal));
+                Console.WriteLine($"{plan.Prompts} {plan.UniquePrompts} {plan.Images} {peak.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]}");
+                return 0;
+            default:
+                Console.Error.WriteLine("this is a test project: run it with dotnet test");
+                return 2;
+        }
+    }
+
+    private sealed class Lines : IProgress<JobProgress>
+    {
+        public void Report(JobProgress value) => Console.WriteLine($"written {value.Written} {value.Resumed}");
+    }
+}
