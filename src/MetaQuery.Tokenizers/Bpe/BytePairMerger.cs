@@ -74,13 +74,18 @@ internal sealed class BytePairMerger(MergeTable merges)
         var links = ArrayPool<int>.Shared.Rent(2 * count);
         var previous = links.AsSpan(0, count);
         var next = links.AsSpan(count, count);
-        var heap = new PriorityQueue<(int Position, int MergedId), long>(count);
+        var pairs = new List<((int Position, int MergedId) Element, long Priority)>(count);
         for (var index = 0; index < count; index++)
         {
             previous[index] = index - 1;
             next[index] = index + 1 < count ? index + 1 : -1;
-            Push(heap, symbols, index, next[index]);
+            if (index + 1 < count && merges.TryGet(symbols[index], symbols[index + 1], out var rank, out var mergedId))
+            {
+                pairs.Add(((index, mergedId), Priority(rank, index)));
+            }
         }
+
+        var heap = new PriorityQueue<(int Position, int MergedId), long>(pairs);
 
         while (heap.TryDequeue(out var pair, out _))
         {
@@ -123,7 +128,9 @@ internal sealed class BytePairMerger(MergeTable merges)
     {
         if (right >= 0 && merges.TryGet(symbols[left], symbols[right], out var rank, out var mergedId))
         {
-            heap.Enqueue((left, mergedId), ((long)rank << 32) | (uint)left);
+            heap.Enqueue((left, mergedId), Priority(rank, left));
         }
     }
+
+    private static long Priority(int rank, int position) => ((long)rank << 32) | (uint)position;
 }
