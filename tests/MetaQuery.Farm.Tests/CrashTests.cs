@@ -12,9 +12,9 @@ public sealed class CrashTests : IDisposable
     [Fact]
     public void Killed_again_and_again_a_job_ends_with_the_same_bytes_and_makes_nothing_twice_that_was_committed()
     {
-        string prompts = _work.Write("prompts.jsonl", [.. Enumerable.Range(0, 12).SelectMany(i => Run.MixedLines.Select(line => line.Replace("\"a\"", $"\"a{i}\"")))]);
+        string prompts = _work.Write("prompts.jsonl", [.. Enumerable.Range(0, 20).SelectMany(i => Run.MixedLines.Select(line => line.Replace("\"a\"", $"\"a{i}\"")))]);
         Run.Job(new ToyModel(), Run.Spec(prompts, _work["whole"]));
-        long images = Run.MixedLines.Length * 12 * 3;
+        long images = Run.MixedLines.Length * 20 * 3;
         var random = new Random(20251122);
         long committed = 0;
         int kills = 0;
@@ -22,7 +22,7 @@ public sealed class CrashTests : IDisposable
         {
             using Process child = Start("run", prompts, _work["out"], "2");
             long before = committed;
-            long killAt = before + random.Next(0, 60);
+            long killAt = before + random.Next(0, 70);
             bool killed = false;
             string? done = null;
             while (child.StandardOutput.ReadLine() is { } line)
@@ -56,7 +56,7 @@ public sealed class CrashTests : IDisposable
             kills++;
         }
 
-        Assert.Equal(8, kills);
+        Assert.InRange(kills, 4, 8); // a run may end between two reports of a tenth of a second
         Assert.Equal(Workspace.HashOutput(_work["whole"]), Workspace.HashOutput(_work["out"]));
     }
 
