@@ -82,5 +82,5 @@ public sealed class CrashTests : IDisposable
     private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo(
         Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet",
         [typeof(CrashTests).Assembly.Location, .. arguments])
-    { RedirectStandardOutput = true })!;
+    { RedirectStandardOutput = true, UseShellExecute = false })!;
 }
