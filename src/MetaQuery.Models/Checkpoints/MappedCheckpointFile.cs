@@ -1,9 +1,5 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
-using MetaQuery.Kernels;
+using System.IO.MemoryMappedFiles;
 using Microsoft.Win32.SafeHandles;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace MetaQuery.Models.Checkpoints;
 
@@ -11,21 +7,23 @@ namespace MetaQuery.Models.Checkpoints;
 /// replaced under the same name meanwhile does no harm.</summary>
 sealed unsafe class MappedCheckpointFile : CheckpointFile
 {
-    readonly SafeFileHandle handle;
+    readonly FileStream stream;
     readonly Lock mapping = new();
-    MappedFile? map;
+    MemoryMappedFile? map;
+    SafeMemoryMappedViewHandle? view;
+    byte* start;
 
     public MappedCheckpointFile(string path)
     {
         Path = path;
         try
         {
-            handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            Length = RandomAccess.GetLength(handle);
+            stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+            Length = RandomAccess.GetLength(stream.SafeFileHandle);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
-            handle?.Dispose();
+            stream?.Dispose();
             throw CheckpointException.OfFile(path, Reason(e), e);
         }
     }
@@ -40,7 +38,7 @@ sealed unsafe class MappedCheckpointFile : CheckpointFile
         {
             while (!destination.IsEmpty)
             {
-                int count = RandomAccess.Read(handle, destination, offset);
+                int count = RandomAccess.Read(stream.SafeFileHandle, destination, offset);
                 if (count == 0)
                     throw CheckpointException.OfFile(Path, $"the file ends at byte {offset}, {destination.Length} bytes more were expected");
                 destination = destination[count..];
@@ -55,38 +53,31 @@ sealed unsafe class MappedCheckpointFile : CheckpointFile
 
     public override byte* AddressOf(long offset, long byteCount)
     {
-        RequireLength(offset, byteCount);
-        return (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(Map().Bytes(offset, 0)));
-    }
-
-    public override Tensor? TensorAt(long offset, long byteCount, long[] shape, ScalarType dtype)
-    {
-        RequireLength(offset, byteCount);
-        return MappedFile.IsAligned(offset, dtype) ? Map().Tensor(offset, shape, dtype) : null;
-    }
-
-    void RequireLength(long offset, long byteCount)
-    {
         if (offset < 0 || byteCount < 0 || offset > Length - byteCount)
             throw CheckpointException.OfFile(Path, $"the file ends at byte {Length}, {byteCount} bytes from {offset} on were expected");
         // Pages beyond the end of a file that was cut end the process when they are touched: look just before.
-        long now = RandomAccess.GetLength(handle);
+        long now = RandomAccess.GetLength(stream.SafeFileHandle);
         if (now < Length)
             throw CheckpointException.OfFile(Path, $"the file had {Length} bytes when it was opened and has {now} now");
-    }
-
-    MappedFile Map()
-    {
         lock (mapping)
         {
-            try
-            {
-                return map ??= new MappedFile(Path, handle, Length);
-            }
-            catch (IOException e)
-            {
-                throw CheckpointException.OfFile(Path, Reason(e), e);
-            }
+            if (start is null)
+                Map();
+            return start + offset;
+        }
+    }
+
+    void Map()
+    {
+        try
+        {
+            map = MemoryMappedFile.CreateFromFile(stream, mapName: null, capacity: 0, MemoryMappedFileAccess.CopyOnWrite, HandleInheritability.None, leaveOpen: true);
+            view = map.CreateViewAccessor(0, Length, MemoryMappedFileAccess.CopyOnWrite).SafeMemoryMappedViewHandle;
+            view.AcquirePointer(ref start);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw CheckpointException.OfFile(Path, Reason(e), e);
         }
     }
 
@@ -101,7 +92,11 @@ sealed unsafe class MappedCheckpointFile : CheckpointFile
     {
         if (!disposing)
             return;
+        if (start is not null)
+            view!.ReleasePointer();
+        start = null;
+        view?.Dispose();
         map?.Dispose();
-        handle.Dispose();
+        stream.Dispose();
     }
 }

@@ -32,19 +32,16 @@ ref struct StrictJson(string path, string part, ReadOnlySpan<byte> json)
     }
 
     /// <summary>The name of the next property of the current object, or null at its end.</summary>
-    /// <param name="known">Strings to give back rather than making new ones: a header repeats a few words a million times.</param>
-    public string? NextProperty(string[]? known = null)
+    public string? NextProperty()
     {
         Advance();
-        return reader.TokenType == JsonTokenType.EndObject ? null : Text(known);
+        return reader.TokenType == JsonTokenType.EndObject ? null : Text();
     }
 
-    /// <param name="what">What is read, for error messages.</param>
-    /// <param name="known">As for <see cref="NextProperty"/>.</param>
-    public string ReadString(string what, string[]? known = null)
+    public string ReadString(string what)
     {
         Advance();
-        return reader.TokenType == JsonTokenType.String ? Text(known) : throw Error($"{what} must be a string, it is {Describe(reader.TokenType)}");
+        return reader.TokenType == JsonTokenType.String ? Text() : throw Error($"{what} must be a string, it is {Describe(reader.TokenType)}");
     }
 
     /// <summary>Fills <paramref name="numbers"/> from an array of non-negative integers; returns how many there were.</summary>
@@ -100,15 +97,10 @@ ref struct StrictJson(string path, string part, ReadOnlySpan<byte> json)
             Text();
     }
 
-    readonly string Text(string[]? known = null)
+    readonly string Text()
     {
         try
         {
-            foreach (string text in known ?? [])
-            {
-                if (reader.ValueTextEquals(text))
-                    return text;
-            }
             return reader.GetString()!;
         }
         catch (InvalidOperationException e)
