@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 using TorchSharp;
 
 namespace MetaQuery.Kernels;
@@ -23,11 +24,19 @@ public sealed unsafe class MappedFile : IDisposable
         Path = path;
         using var file = File.OpenHandle(path, options: FileOptions.None);
         Length = RandomAccess.GetLength(file);
-        if (Length == 0) return; // mmap refuses an empty range
-        // NoReserve: a file larger than the memory may be mapped, since pages that are only read can be dropped again.
-        var address = mmap(0, (nuint)Length, Read | Write, Private | NoReserve, (int)file.DangerousGetHandle(), 0);
-        if (address == -1) throw new IOException($"{path}: mapping {Length} bytes failed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastSystemError())}");
-        _address = (byte*)address;
+        _address = Map(path, file, Length);
+    }
+
+    /// <summary>Maps a file that is open already: the one that was opened, even if another has taken its name since.</summary>
+    /// <param name="path">What errors call it.</param>
+    /// <param name="file">Open for reading; it may be closed afterwards.</param>
+    /// <param name="length">How many bytes to map, at most as many as the file has.</param>
+    /// <exception cref="IOException">The file cannot be mapped.</exception>
+    public MappedFile(string path, SafeFileHandle file, long length)
+    {
+        Path = path;
+        Length = length;
+        _address = Map(path, file, length);
     }
 
     public string Path { get; }
@@ -80,6 +89,16 @@ public sealed unsafe class MappedFile : IDisposable
         torch.ScalarType.Int64 or torch.ScalarType.Float64 => 8,
         _ => throw new ArgumentOutOfRangeException(nameof(dtype), $"{dtype} cannot be mapped"),
     };
+
+    static byte* Map(string path, SafeFileHandle file, long length)
+    {
+        if (length == 0) return null; // mmap refuses an empty range
+        // NoReserve: a file larger than the memory may be mapped, since pages that are only read can be dropped again.
+        var address = mmap(0, (nuint)length, Read | Write, Private | NoReserve, (int)file.DangerousGetHandle(), 0);
+        GC.KeepAlive(file);
+        return address != -1 ? (byte*)address
+            : throw new IOException($"{path}: mapping {length} bytes failed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastSystemError())}");
+    }
 
     void Check(long offset, long length)
     {

@@ -1,3 +1,7 @@
+using System.Runtime.InteropServices;
+using TorchSharp;
+using static TorchSharp.torch;
+
 namespace MetaQuery.Models.Checkpoints;
 
 /// <summary>The bytes of one checkpoint file. Headers are read by copy, so that a file that shrinks meanwhile gives an error; only the data
@@ -18,6 +22,11 @@ abstract unsafe class CheckpointFile : IDisposable
     /// <exception cref="CheckpointException">The file has changed its length since it was opened.</exception>
     public abstract byte* AddressOf(long offset, long byteCount);
 
+    /// <summary>A tensor over the bytes from <paramref name="offset"/> on, which outlives this object; null where there can be none: the
+    /// data is not aligned, or lies in managed memory.</summary>
+    /// <exception cref="CheckpointException">The file has changed its length since it was opened.</exception>
+    public abstract Tensor? TensorAt(long offset, long byteCount, long[] shape, ScalarType dtype);
+
     public void Dispose()
     {
         Dispose(disposing: true);
@@ -31,13 +40,13 @@ abstract unsafe class CheckpointFile : IDisposable
 sealed unsafe class MemoryCheckpointFile : CheckpointFile
 {
     readonly byte[] bytes;
-    System.Runtime.InteropServices.GCHandle pin;
+    GCHandle pin;
 
     public MemoryCheckpointFile(string name, byte[] bytes)
     {
         Path = name;
         this.bytes = bytes;
-        pin = System.Runtime.InteropServices.GCHandle.Alloc(bytes, System.Runtime.InteropServices.GCHandleType.Pinned);
+        pin = GCHandle.Alloc(bytes, GCHandleType.Pinned);
     }
 
     public override string Path { get; }
@@ -57,6 +66,8 @@ sealed unsafe class MemoryCheckpointFile : CheckpointFile
             throw CheckpointException.OfFile(Path, $"the file ends at byte {bytes.Length}, {byteCount} bytes from {offset} on were expected");
         return (byte*)pin.AddrOfPinnedObject() + offset;
     }
+
+    public override Tensor? TensorAt(long offset, long byteCount, long[] shape, ScalarType dtype) => null;
 
     protected override void Dispose(bool disposing)
     {

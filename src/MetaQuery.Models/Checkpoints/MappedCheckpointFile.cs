@@ -1,5 +1,9 @@
-using System.IO.MemoryMappedFiles;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using MetaQuery.Kernels;
 using Microsoft.Win32.SafeHandles;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace MetaQuery.Models.Checkpoints;
 
@@ -7,23 +11,21 @@ namespace MetaQuery.Models.Checkpoints;
 /// replaced under the same name meanwhile does no harm.</summary>
 sealed unsafe class MappedCheckpointFile : CheckpointFile
 {
-    readonly FileStream stream;
+    readonly SafeFileHandle handle;
     readonly Lock mapping = new();
-    MemoryMappedFile? map;
-    SafeMemoryMappedViewHandle? view;
-    byte* start;
+    MappedFile? map;
 
     public MappedCheckpointFile(string path)
     {
         Path = path;
         try
         {
-            stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
-            Length = RandomAccess.GetLength(stream.SafeFileHandle);
+            handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            Length = RandomAccess.GetLength(handle);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
-            stream?.Dispose();
+            handle?.Dispose();
             throw CheckpointException.OfFile(path, Reason(e), e);
         }
     }
@@ -38,7 +40,7 @@ sealed unsafe class MappedCheckpointFile : CheckpointFile
         {
             while (!destination.IsEmpty)
             {
-                int count = RandomAccess.Read(stream.SafeFileHandle, destination, offset);
+                int count = RandomAccess.Read(handle, destination, offset);
                 if (count == 0)
                     throw CheckpointException.OfFile(Path, $"the file ends at byte {offset}, {destination.Length} bytes more were expected");
                 destination = destination[count..];
@@ -53,31 +55,38 @@ sealed unsafe class MappedCheckpointFile : CheckpointFile
 
     public override byte* AddressOf(long offset, long byteCount)
     {
+        RequireLength(offset, byteCount);
+        return (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(Map().Bytes(offset, 0)));
+    }
+
+    public override Tensor? TensorAt(long offset, long byteCount, long[] shape, ScalarType dtype)
+    {
+        RequireLength(offset, byteCount);
+        return MappedFile.IsAligned(offset, dtype) ? Map().Tensor(offset, shape, dtype) : null;
+    }
+
+    void RequireLength(long offset, long byteCount)
+    {
         if (offset < 0 || byteCount < 0 || offset > Length - byteCount)
             throw CheckpointException.OfFile(Path, $"the file ends at byte {Length}, {byteCount} bytes from {offset} on were expected");
         // Pages beyond the end of a file that was cut end the process when they are touched: look just before.
-        long now = RandomAccess.GetLength(stream.SafeFileHandle);
+        long now = RandomAccess.GetLength(handle);
         if (now < Length)
             throw CheckpointException.OfFile(Path, $"the file had {Length} bytes when it was opened and has {now} now");
-        lock (mapping)
-        {
-            if (start is null)
-                Map();
-            return start + offset;
-        }
     }
 
-    void Map()
+    MappedFile Map()
     {
-        try
+        lock (mapping)
         {
-            map = MemoryMappedFile.CreateFromFile(stream, mapName: null, capacity: 0, MemoryMappedFileAccess.CopyOnWrite, HandleInheritability.None, leaveOpen: true);
-            view = map.CreateViewAccessor(0, Length, MemoryMappedFileAccess.CopyOnWrite).SafeMemoryMappedViewHandle;
-            view.AcquirePointer(ref start);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw CheckpointException.OfFile(Path, Reason(e), e);
+            try
+            {
+                return map ??= new MappedFile(Path, handle, Length);
+            }
+            catch (IOException e)
+            {
+                throw CheckpointException.OfFile(Path, Reason(e), e);
+            }
         }
     }
 
@@ -92,11 +101,7 @@ sealed unsafe class MappedCheckpointFile : CheckpointFile
     {
         if (!disposing)
             return;
-        if (start is not null)
-            view!.ReleasePointer();
-        start = null;
-        view?.Dispose();
         map?.Dispose();
-        stream.Dispose();
+        handle.Dispose();
     }
 }

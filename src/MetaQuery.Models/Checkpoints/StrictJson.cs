@@ -32,16 +32,19 @@ ref struct StrictJson(string path, string part, ReadOnlySpan<byte> json)
     }
 
     /// <summary>The name of the next property of the current object, or null at its end.</summary>
-    public string? NextProperty()
+    /// <param name="known">Strings to give back rather than making new ones: a header repeats a few words a million times.</param>
+    public string? NextProperty(string[]? known = null)
     {
         Advance();
-        return reader.TokenType == JsonTokenType.EndObject ? null : Text();
+        return reader.TokenType == JsonTokenType.EndObject ? null : Text(known);
     }
 
-    public string ReadString(string what)
+    /// <param name="what">What is read, for error messages.</param>
+    /// <param name="known">As for <see cref="NextProperty"/>.</param>
+    public string ReadString(string what, string[]? known = null)
     {
         Advance();
-        return reader.TokenType == JsonTokenType.String ? Text() : throw Error($"{what} must be a string, it is {Describe(reader.TokenType)}");
+        return reader.TokenType == JsonTokenType.String ? Text(known) : throw Error($"{what} must be a string, it is {Describe(reader.TokenType)}");
     }
 
     /// <summary>Fills <paramref name="numbers"/> from an array of non-negative integers; returns how many there were.</summary>
@@ -97,10 +100,15 @@ ref struct StrictJson(string path, string part, ReadOnlySpan<byte> json)
             Text();
     }
 
-    readonly string Text()
+    readonly string Text(string[]? known = null)
     {
         try
         {
+            foreach (string text in known ?? [])
+            {
+                if (reader.ValueTextEquals(text))
+                    return text;
+            }
             return reader.GetString()!;
         }
         catch (InvalidOperationException e)

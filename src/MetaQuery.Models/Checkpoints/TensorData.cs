@@ -11,6 +11,13 @@ static unsafe class TensorData
     /// <summary>A tensor over the file's bytes where that can be, else a copy; converted if <paramref name="wanted"/> is another dtype.</summary>
     public static Tensor FromFile(CheckpointFile file, long offset, long bytes, long[] shape, ScalarType stored, ScalarType wanted)
     {
+        if (file.TensorAt(offset, bytes, shape, stored) is { } mapped)
+        {
+            if (stored == wanted)
+                return mapped;
+            using (mapped)
+                return mapped.to(wanted);
+        }
         byte* data = file.AddressOf(offset, bytes);
         return Fill(shape, stored, wanted, destination => Buffer.MemoryCopy(data, (void*)destination, bytes, bytes));
     }

@@ -4,7 +4,7 @@ namespace TorchSharp
 {
     namespace Modules
     {
-        public static partial class GELU
+        public sealed partial class GELU
         {
             /// <summary>Exact by the error function, or the tanh approximation.</summary>
             public enum Approximate

@@ -94,6 +94,9 @@ public static partial class torch
         public static Tensor operator >=(Tensor left, Scalar right) => left.ge(right);
         public static Tensor operator >=(Scalar left, Tensor right) => right.le(left);
 
+        // Beyond its use, it makes Scalar the better target of a number than Tensor, so that x.mul(2) is not ambiguous.
+        public static implicit operator Tensor(Scalar scalar) =>
+            scalar.Type switch { ScalarType.Float64 => torch.tensor((float)scalar.Double), ScalarType.Bool => torch.tensor(scalar.Bits != 0), _ => torch.tensor(scalar.Int64) };
         public static implicit operator Tensor(byte value) => torch.tensor(value);
         public static implicit operator Tensor(int value) => torch.tensor(value);
         public static implicit operator Tensor(long value) => torch.tensor(value);

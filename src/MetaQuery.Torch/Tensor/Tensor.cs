@@ -96,24 +96,25 @@ public static partial class torch
 
         public Tensor MoveToOtherDisposeScope(Tensor other) => MoveToOtherDisposeScope(other.OwningDisposeScope);
 
-        /// <summary>Gives the native reference away: this object becomes invalid.</summary>
+        /// <summary>Gives the native reference away: this object becomes invalid and is no longer counted.</summary>
         public IntPtr DecoupleFromNativeHandle()
         {
-            var native = MoveHandle();
+            var native = Handle;
+            handle = 0;
             Interlocked.Decrement(ref _totalCount);
             GC.SuppressFinalize(this);
             return native;
         }
 
-        // The count stays: the receiver, a Parameter, was counted when it was made, so this object's share is given up there.
-        internal nint MoveHandle()
+        // What `other` holds becomes this object's, and the other way round is not needed: a module that changes its type keeps
+        // its parameter objects.
+        internal void TakeOver(Tensor other)
         {
-            var native = Handle;
-            handle = 0;
-            return native;
+            var old = Handle;
+            handle = other.Handle;
+            other.handle = old;
+            other.Dispose();
         }
-
-        internal static void GiveUpCount() => Interlocked.Decrement(ref _totalCount);
 
         public long Dimensions => Ask(NativeMethods.TensorDimensions);
         public long dim() => Dimensions;

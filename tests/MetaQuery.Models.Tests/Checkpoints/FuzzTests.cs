@@ -9,6 +9,7 @@ using Xunit.Abstractions;
 namespace MetaQuery.Models.Tests.Checkpoints;
 
 /// <summary>Spoiled files: whatever they say, they are read in full or refused with a reason, at once and in little memory.</summary>
+[LeakCheck]
 public sealed class FuzzTests(ITestOutputHelper output)
 {
     const int Mutations = 24_000;

@@ -3,6 +3,7 @@ using MetaQuery.TestKit;
 
 namespace MetaQuery.Models.Tests.Checkpoints;
 
+[LeakCheck]
 public sealed class HuggingFaceTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("metaquery-folder-").FullName;

@@ -1,9 +1,11 @@
 using MetaQuery.Models.Checkpoints;
+using MetaQuery.TestKit;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace MetaQuery.Models.Tests.Checkpoints;
 
+[LeakCheck]
 public sealed class SafetensorsTests : IDisposable
 {
     readonly string folder = Directory.CreateTempSubdirectory("metaquery-safetensors-").FullName;

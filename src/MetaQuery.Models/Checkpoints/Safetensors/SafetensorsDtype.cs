@@ -18,6 +18,9 @@ static class SafetensorsDtypes
         ("C64", 64), ("F64", 64), ("I64", 64), ("U64", 64),
     ];
 
+    /// <summary>The format's names, the frequent ones first.</summary>
+    public static readonly string[] Names = [.. Table.Select(static row => row.Name).OrderByDescending(static name => name is "BF16" or "F16" or "F32")];
+
     public static string Name(this SafetensorsDtype dtype) => Table[(int)dtype].Name;
 
     public static int Bits(this SafetensorsDtype dtype) => Table[(int)dtype].Bits;

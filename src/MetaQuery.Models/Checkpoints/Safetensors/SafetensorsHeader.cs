@@ -22,6 +22,8 @@ sealed class SafetensorsHeader
     /// <summary>The shortest entry, name included: <c>"":{"dtype":"U8","shape":[],"data_offsets":[0,0]},</c>.</summary>
     const int SmallestEntryBytes = 48;
 
+    static readonly string[] EntryFields = ["dtype", "shape", "data_offsets"];
+
     readonly Dictionary<string, SafetensorsEntry> byName;
     readonly SafetensorsEntry[] inDataOrder;
 
@@ -116,13 +118,13 @@ sealed class SafetensorsHeader
         HashSet<string>? others = null;
         Span<ulong> numbers = stackalloc ulong[MostDimensions];
         reader.BeginObject("the entry");
-        while (reader.NextProperty() is { } field)
+        while (reader.NextProperty(EntryFields) is { } field)
         {
             switch (field)
             {
                 case "dtype":
                     reader.RefuseTwice(dtype is not null, field);
-                    string text = reader.ReadString("dtype");
+                    string text = reader.ReadString("dtype", SafetensorsDtypes.Names);
                     dtype = SafetensorsDtypes.Find(text) ?? throw reader.Error($"the dtype {CheckpointException.Quote(text)} is unknown");
                     break;
                 case "shape":

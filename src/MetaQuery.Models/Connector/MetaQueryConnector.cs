@@ -1,0 +1,111 @@
+using MetaQuery.Models.Checkpoints;
+using MetaQuery.Models.Mllm;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Models.Connector;
+
+/// <summary>Sizes of a connector. The constants are the reference's, which builds them in code.</summary>
+/// <param name="HiddenSize">The MLLM's hidden size, and the encoder's.</param>
+/// <param name="OutputSize">Channels of the condition.</param>
+public sealed record ConnectorConfig(int HiddenSize, int IntermediateSize, int NumHiddenLayers, int NumAttentionHeads, int NumKeyValueHeads, int OutputSize)
+{
+    public double RmsNormEpsilon { get; init; } = 1e-6;
+
+    public double OutputNormEpsilon { get; init; } = 1e-5;
+
+    public double RotaryTheta { get; init; } = 10000;
+
+    /// <summary>The reference's shapes: heads of 64, an intermediate size of four times the hidden one.</summary>
+    public static ConnectorConfig OfReference(int hiddenSize, int numHiddenLayers, int outputSize) =>
+        new(hiddenSize, 4 * hiddenSize, numHiddenLayers, hiddenSize / 64, hiddenSize / 64, outputSize);
+}
+
+/// <summary>Hidden states of the query tokens -> condition: Qwen2 layers without a causal mask, whose queries and keys are rotated, then normalised
+/// per head; no norm after them; then Linear, GELU (tanh), Linear, RMS norm ("Enc-Proj").</summary>
+public sealed class MetaQueryConnector : IDisposable
+{
+    private readonly ConnectorConfig _config;
+    private readonly ScalarType _dtype;
+    private readonly TransformerLayer[] _layers;
+    private readonly FusedLinear _first;
+    private readonly FusedLinear _second;
+    private readonly RmsNorm _norm;
+    private readonly RotaryEmbedding _rotary;
+
+    /// <param name="weights">Tensors named connector.0.layers... and so on; read during the call only.</param>
+    /// <param name="dtype">float32 or bfloat16.</param>
+    /// <exception cref="CheckpointException">The sizes do not fit each other, or a tensor is missing or has another shape.</exception>
+    public MetaQueryConnector(ConnectorConfig config, WeightSource weights, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(weights);
+        if (config.NumAttentionHeads < 1 || config.HiddenSize % config.NumAttentionHeads != 0)
+            throw new CheckpointException($"{weights.Path}: the connector's hidden size {config.HiddenSize} is not divisible by {config.NumAttentionHeads} heads");
+        if (config.NumKeyValueHeads < 1 || config.NumAttentionHeads % config.NumKeyValueHeads != 0)
+            throw new CheckpointException($"{weights.Path}: the connector's {config.NumAttentionHeads} heads are not divisible by {config.NumKeyValueHeads} key-value heads");
+        (_config, _dtype) = (config, dtype);
+        var headSize = config.HiddenSize / config.NumAttentionHeads;
+        var layer = new TransformerLayerConfig(
+            config.HiddenSize, config.IntermediateSize, config.NumAttentionHeads, config.NumKeyValueHeads, headSize, config.RmsNormEpsilon,
+            QueryKeyValueBias: true, OutputBias: false, MlpBias: false, HeadNorm: true);
+        _layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(i => new TransformerLayer(layer, weights.WithPrefix($"connector.0.layers.{i}."), dtype, device))];
+        _first = FusedLinear.Load(weights, config.HiddenSize, bias: true, dtype, device, ("connector.1", config.OutputSize));
+        _second = FusedLinear.Load(weights, config.OutputSize, bias: true, dtype, device, ("connector.3", config.OutputSize));
+        _norm = RmsNorm.Load(weights, "connector.4.weight", config.OutputSize, config.OutputNormEpsilon, device);
+        _rotary = new RotaryEmbedding(new RotaryConfig(config.RotaryTheta), headSize, device);
+    }
+
+    /// <summary>D, the condition's channels.</summary>
+    public int OutputSize => _config.OutputSize;
+
+    /// <param name="hiddenStates">[B, N, C], float32: the MLLM's states at the query positions, after its last norm.</param>
+    /// <param name="observe">Is shown "layer.i.attention", "layer.i", "linear1" and "linear2" as they arise.</param>
+    /// <returns>The condition: [B, N, D], float32.</returns>
+    public Tensor Forward(Tensor hiddenStates, Action<string, Tensor>? observe = null)
+    {
+        ArgumentNullException.ThrowIfNull(hiddenStates);
+        if (hiddenStates.shape[^1] != _config.HiddenSize)
+            throw new ArgumentException($"hidden states of size {hiddenStates.shape[^1]}, the connector takes {_config.HiddenSize}", nameof(hiddenStates));
+        using var scope = NewDisposeScope();
+        var rotary = _rotary.At(arange(hiddenStates.shape[1], dtype: ScalarType.Int64, device: hiddenStates.device).unsqueeze(0));
+        var x = hiddenStates;
+        for (var i = 0; i < _layers.Length; i++)
+        {
+            var name = $"layer.{i}";
+            x = _layers[i].Forward(x, rotary, mask: null, attention: observe is null ? null : attended => observe(name + ".attention", attended));
+            observe?.Invoke(name, x);
+        }
+
+        var first = _first.Forward(x.to(_dtype));
+        observe?.Invoke("linear1", first);
+        // The tanh form of GELU: libtorch computes it in the dtype it is given, so it is given float32.
+        var second = _second.Forward(GeluTanh(first.to(ScalarType.Float32)).to(_dtype)).to(ScalarType.Float32);
+        observe?.Invoke("linear2", second);
+        return _norm.Forward(second).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Every tensor under its key in the checkpoint.</summary>
+    public IEnumerable<NamedWeight> Named()
+    {
+        var layers = _layers.SelectMany((layer, i) => layer.Named($"connector.0.layers.{i}."));
+        return layers.Concat(_first.Named("")).Concat(_second.Named("")).Append(new NamedWeight("connector.4.weight", _norm.Weight));
+    }
+
+    public void Dispose()
+    {
+        foreach (var layer in _layers)
+            layer.Dispose();
+        _first.Dispose();
+        _second.Dispose();
+        _norm.Dispose();
+        _rotary.Dispose();
+    }
+
+    private static Tensor GeluTanh(Tensor x)
+    {
+        using var scope = NewDisposeScope();
+        var inner = (x + (x * x * x * 0.044715)) * Math.Sqrt(2 / Math.PI);
+        return (x * 0.5 * (inner.tanh() + 1)).MoveToOuterDisposeScope();
+    }
+}

@@ -1,0 +1,125 @@
+using MetaQuery.Models.Checkpoints;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Models.Mllm;
+
+/// <summary>A Llama or Qwen2 decoder: token table, layers, last norm, output head.</summary>
+/// <remarks>Follows transformers 4.49 (modeling_llama.py, modeling_qwen2.py). Safe to call from several threads at once: the weights are only read.</remarks>
+public sealed class CausalDecoder : IDisposable
+{
+    private const string TableKey = "model.embed_tokens.weight";
+    private const string NormKey = "model.norm.weight";
+    private const string HeadKey = "lm_head.weight";
+
+    private readonly RotaryEmbedding _rotary;
+    private readonly TransformerLayer[] _layers;
+    private readonly RmsNorm _norm;
+    private readonly Tensor? _head;
+
+    private CausalDecoder(DecoderConfig config, ScalarType dtype, Tensor table, TransformerLayer[] layers, RmsNorm norm, Tensor? head, RotaryEmbedding rotary) =>
+        (Config, Dtype, TokenTable, _layers, _norm, _head, _rotary) = (config, dtype, table, layers, norm, head, rotary);
+
+    public DecoderConfig Config { get; }
+
+    /// <summary>What the matrix products run in.</summary>
+    public ScalarType Dtype { get; }
+
+    /// <summary>[vocabulary, C], <see cref="Dtype"/>.</summary>
+    public Tensor TokenTable { get; }
+
+    public Device Device => TokenTable.device;
+
+    /// <summary>Loads the weights under Hugging Face's names (a GGUF file through its name map).</summary>
+    /// <param name="weights">Read during the call only.</param>
+    /// <param name="dtype">float32 or bfloat16.</param>
+    /// <param name="withHead">Whether <see cref="Logits"/> will be called: a checkpoint of MetaQuery has no output head.</param>
+    /// <param name="tableRows">Rows of the stored token table, where it is not the vocabulary's: the first rows are taken.</param>
+    /// <exception cref="CheckpointException">A tensor is missing or has another shape than the configuration says.</exception>
+    public static CausalDecoder Load(
+        DecoderConfig config, WeightSource weights, ScalarType dtype = ScalarType.Float32, Device? device = null, bool withHead = true, int? tableRows = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(weights);
+        using var scope = NewDisposeScope();
+        var table = weights.Load(TableKey, [tableRows ?? config.VocabularySize, config.HiddenSize], dtype).narrow(0, 0, config.VocabularySize);
+        var layer = new TransformerLayerConfig(
+            config.HiddenSize, config.IntermediateSize, config.NumAttentionHeads, config.NumKeyValueHeads, config.HeadSize, config.RmsNormEpsilon,
+            config.QueryKeyValueBias, config.OutputBias, config.MlpBias, HeadNorm: false);
+        var owned = new List<IDisposable>();
+        try
+        {
+            var layers = new TransformerLayer[config.NumHiddenLayers];
+            for (var i = 0; i < layers.Length; i++)
+                owned.Add(layers[i] = new TransformerLayer(layer, weights.WithPrefix($"model.layers.{i}."), dtype, device));
+            var norm = RmsNorm.Load(weights, NormKey, config.HiddenSize, config.RmsNormEpsilon, device);
+            owned.Add(norm);
+            var head = withHead && !config.TieWordEmbeddings ? weights.Load(HeadKey, [config.VocabularySize, config.HiddenSize], dtype) : null;
+            return new CausalDecoder(config, dtype, OnDevice(table), layers, norm, head is null ? null : OnDevice(head),
+                new RotaryEmbedding(config.Rotary, config.HeadSize, device));
+        }
+        catch
+        {
+            owned.ForEach(part => part.Dispose());
+            throw;
+        }
+
+        Tensor OnDevice(Tensor tensor) => (device is null ? tensor : tensor.to(device)).DetachFromDisposeScope();
+    }
+
+    /// <param name="inputIds">[B, L], int64, each below the vocabulary's size.</param>
+    /// <returns>[B, L, C], float32.</returns>
+    public Tensor Embed(Tensor inputIds)
+    {
+        using var scope = NewDisposeScope();
+        return TokenTable.index_select(0, inputIds.reshape(-1)).view(inputIds.shape[0], inputIds.shape[1], Config.HiddenSize)
+            .to(ScalarType.Float32).MoveToOuterDisposeScope();
+    }
+
+    /// <param name="embeddings">[B, L, C], float32.</param>
+    /// <param name="positions">[B or 1, L], int64.</param>
+    /// <param name="mask">Added to the scores: [B or 1, 1, L, T], float32 (<see cref="Attention.CausalMask"/>).</param>
+    /// <param name="cache">Holds the T - L tokens before these, and receives these; null where nothing is to be kept (training).</param>
+    /// <param name="observe">Is shown "layer.i" and "final_norm" as they arise.</param>
+    /// <returns>[B, L, C], float32: the hidden states after the last norm.</returns>
+    public Tensor Forward(Tensor embeddings, Tensor positions, Tensor mask, KeyValueCache? cache = null, Action<string, Tensor>? observe = null)
+    {
+        using var scope = NewDisposeScope();
+        var rotary = _rotary.At(positions);
+        var x = embeddings;
+        for (var i = 0; i < _layers.Length; i++)
+        {
+            var next = _layers[i].Forward(x, rotary, mask, cache?[i]);
+            if (i > 0)
+                x.Dispose();
+            x = next;
+            observe?.Invoke($"layer.{i}", x);
+        }
+
+        var normed = _norm.Forward(x);
+        observe?.Invoke("final_norm", normed);
+        return normed.MoveToOuterDisposeScope();
+    }
+
+    /// <param name="hiddenStates">[..., C], float32, after the last norm.</param>
+    /// <returns>[..., vocabulary], float32.</returns>
+    /// <exception cref="InvalidOperationException">The decoder was loaded without its head.</exception>
+    public Tensor Logits(Tensor hiddenStates)
+    {
+        using var scope = NewDisposeScope();
+        var head = _head ?? (Config.TieWordEmbeddings ? TokenTable : throw new InvalidOperationException("the decoder was loaded without its output head"));
+        return nn.functional.linear(hiddenStates.to(Dtype), head).to(ScalarType.Float32).MoveToOuterDisposeScope();
+    }
+
+    public KeyValueCache NewCache() => new(_layers.Length);
+
+    public void Dispose()
+    {
+        foreach (var layer in _layers)
+            layer.Dispose();
+        TokenTable.Dispose();
+        _norm.Dispose();
+        _head?.Dispose();
+        _rotary.Dispose();
+    }
+}

@@ -1,0 +1,56 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Models.Mllm;
+
+/// <summary>A batch of texts that a decoder continues token by token: the cache, what is padding, and where each row stands.</summary>
+public sealed class Continuation : IDisposable
+{
+    private readonly CausalDecoder _decoder;
+    private readonly KeyValueCache _cache;
+    private Tensor? _attentionMask; // [B, T], int64
+
+    public Continuation(CausalDecoder decoder)
+    {
+        ArgumentNullException.ThrowIfNull(decoder);
+        (_decoder, _cache) = (decoder, decoder.NewCache());
+    }
+
+    /// <summary>Tokens that each row holds, padding included.</summary>
+    public long Length => _cache.Length;
+
+    /// <summary>Reads further tokens.</summary>
+    /// <param name="inputIds">[B, L], int64.</param>
+    /// <param name="attentionMask">[B, L], int64: 0 is padding, at the left of the first call; null: none.</param>
+    /// <returns>[B, vocabulary], float32: the logits of the token that follows.</returns>
+    public Tensor Read(Tensor inputIds, Tensor? attentionMask = null)
+    {
+        ArgumentNullException.ThrowIfNull(inputIds);
+        using var scope = NewDisposeScope();
+        var length = inputIds.shape[1];
+        var added = attentionMask ?? ones(inputIds.shape, dtype: ScalarType.Int64, device: inputIds.device);
+        var mask = _attentionMask is null ? added.clone() : cat([_attentionMask, added], 1);
+        _attentionMask?.Dispose();
+        _attentionMask = mask.DetachFromDisposeScope();
+        var positions = Attention.Positions(mask).narrow(1, mask.shape[1] - length, length);
+        var hidden = _decoder.Forward(_decoder.Embed(inputIds), positions, Attention.CausalMask(mask, length), _cache);
+        return _decoder.Logits(hidden.select(1, length - 1)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Forgets all tokens after the first <paramref name="length"/>.</summary>
+    public void Truncate(long length)
+    {
+        if (length == Length)
+            return;
+        using var scope = NewDisposeScope();
+        _cache.Truncate(length);
+        using var mask = _attentionMask;
+        _attentionMask = mask?.narrow(1, 0, length).clone().DetachFromDisposeScope();
+    }
+
+    public void Dispose()
+    {
+        _cache.Dispose();
+        _attentionMask?.Dispose();
+    }
+}

@@ -1,0 +1,133 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using MetaQuery.Models.Checkpoints;
+
+namespace MetaQuery.Pipelines;
+
+/// <summary>One file of a model folder.</summary>
+/// <param name="Path">Relative to the folder, with forward slashes.</param>
+/// <param name="Sha256">Lower-case hexadecimal.</param>
+public sealed record ModelFile(string Path, long Bytes, string Sha256);
+
+/// <summary>A MetaQuery model on disk: config.json, the MLLM, queries and connector (metaquery.safetensors or model.safetensors),
+/// transformer/, vae/ and scheduler/. Opening it finds and checks the parts; it loads no weights.</summary>
+public sealed class MetaQueryModelFolder
+{
+    private static readonly string[] CheckpointNames = ["metaquery.safetensors", "model.safetensors", "model.safetensors.index.json"];
+    private static readonly string[] WeightEndings = [".safetensors", ".gguf", ".json", ".txt", ".jinja", ".gz"];
+
+    private readonly Lazy<IReadOnlyList<ModelFile>> _files;
+
+    private MetaQueryModelFolder(string folder, MetaQueryConfig config, string mllm, string checkpoint)
+    {
+        (Folder, Config, MllmPath, CheckpointPath) = (folder, config, mllm, checkpoint);
+        _files = new Lazy<IReadOnlyList<ModelFile>>(ReadFiles);
+    }
+
+    /// <summary>An absolute path.</summary>
+    public string Folder { get; }
+
+    /// <summary>The folder's name, for people.</summary>
+    public string Name => Path.GetFileName(Folder);
+
+    public MetaQueryConfig Config { get; }
+
+    /// <summary>A GGUF file, or a transformers folder.</summary>
+    public string MllmPath { get; }
+
+    public bool IsGguf => File.Exists(MllmPath);
+
+    /// <summary>The file with the new token rows and the connector, or the index of its shards.</summary>
+    public string CheckpointPath { get; }
+
+    public string TransformerFolder => Path.Combine(Folder, "transformer");
+
+    public string VaeFolder => Path.Combine(Folder, "vae");
+
+    public string SchedulerFolder => Path.Combine(Folder, "scheduler");
+
+    /// <summary>Every file that shapes a result, by path. Read in full the first time it is asked for.</summary>
+    /// <exception cref="CheckpointException">A file cannot be read.</exception>
+    public IReadOnlyList<ModelFile> Files => _files.Value;
+
+    /// <summary>SHA-256 over all that shapes a condition: configuration, MLLM, queries, connector.</summary>
+    /// <exception cref="CheckpointException">A file cannot be read.</exception>
+    public string ConditionRevision => Digest(Files.Where(file => !IsImagePart(file)));
+
+    /// <summary>SHA-256 over all that turns a condition into a picture: configuration, transformer, autoencoder, scheduler.</summary>
+    /// <exception cref="CheckpointException">A file cannot be read.</exception>
+    public string ImageRevision => Digest(Files.Where(file => IsImagePart(file) || file.Path == "config.json"));
+
+    /// <summary>SHA-256 over the whole model.</summary>
+    /// <exception cref="CheckpointException">A file cannot be read.</exception>
+    public string Revision => Digest(Files);
+
+    /// <exception cref="CheckpointException">The folder or a part is missing, or config.json is malformed.</exception>
+    public static MetaQueryModelFolder Open(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
+        if (!Directory.Exists(folder))
+            throw new CheckpointException($"{folder}: there is no such model folder");
+        var config = MetaQueryConfig.Read(Path.Combine(folder, "config.json"));
+        var mllm = Path.GetFullPath(Path.Combine(folder, config.Mllm));
+        if (!File.Exists(mllm) && !File.Exists(Path.Combine(mllm, "config.json")))
+            throw new CheckpointException($"{folder}: config.json names the MLLM \"{config.Mllm}\", which is neither a GGUF file nor a folder with a config.json");
+        var checkpoint = CheckpointNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
+            ?? throw new CheckpointException($"{folder}: holds none of {string.Join(", ", CheckpointNames)}, where the queries and the connector would be");
+        foreach (var part in new[] { "transformer/config.json", "vae/config.json", "scheduler/scheduler_config.json" })
+        {
+            if (!File.Exists(Path.Combine(folder, part)))
+                throw new CheckpointException($"{folder}: {part} is missing");
+        }
+
+        return new MetaQueryModelFolder(folder, config, mllm, checkpoint);
+    }
+
+    /// <summary>Opens the checkpoint that holds the new token rows and the connector.</summary>
+    /// <exception cref="CheckpointException">It is malformed.</exception>
+    public WeightSource OpenCheckpoint() =>
+        CheckpointPath.EndsWith(".json", StringComparison.Ordinal) ? ShardedSafetensors.Open(CheckpointPath) : SafetensorsFile.Open(CheckpointPath);
+
+    private static bool IsImagePart(ModelFile file) =>
+        file.Path.StartsWith("transformer/", StringComparison.Ordinal) || file.Path.StartsWith("vae/", StringComparison.Ordinal)
+        || file.Path.StartsWith("scheduler/", StringComparison.Ordinal);
+
+    private static string Digest(IEnumerable<ModelFile> files)
+    {
+        var text = new StringBuilder();
+        foreach (var file in files)
+            text.Append(CultureInfo.InvariantCulture, $"{file.Path}\0{file.Bytes}\0{file.Sha256}\n");
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
+    }
+
+    private List<ModelFile> ReadFiles()
+    {
+        try
+        {
+            var parts = new[] { TransformerFolder, VaeFolder, SchedulerFolder }.SelectMany(part => Directory.EnumerateFiles(part, "*", SearchOption.TopDirectoryOnly));
+            var mllm = IsGguf ? [MllmPath] : Directory.EnumerateFiles(MllmPath, "*", SearchOption.TopDirectoryOnly);
+            var own = Directory.EnumerateFiles(Folder, Path.GetFileName(CheckpointPath).EndsWith(".json", StringComparison.Ordinal) ? "model*" : Path.GetFileName(CheckpointPath));
+            return
+            [
+                .. parts.Concat(mllm).Concat(own).Append(Path.Combine(Folder, "config.json"))
+                    .Where(path => WeightEndings.Any(ending => path.EndsWith(ending, StringComparison.Ordinal)))
+                    .Distinct(StringComparer.Ordinal)
+                    .Select(path => (Full: path, Relative: Path.GetRelativePath(Folder, path).Replace('\\', '/')))
+                    .OrderBy(path => path.Relative, StringComparer.Ordinal)
+                    .Select(path => Hash(path.Full, path.Relative)),
+            ];
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException($"{Folder}: {error.Message}", error);
+        }
+    }
+
+    private static ModelFile Hash(string path, string relative)
+    {
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 1 << 20, FileOptions.SequentialScan);
+        return new ModelFile(relative, file.Length, Convert.ToHexStringLower(SHA256.HashData(file)));
+    }
+}

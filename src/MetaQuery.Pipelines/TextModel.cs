@@ -1,0 +1,140 @@
+using MetaQuery.Models.Checkpoints;
+using MetaQuery.Models.Connector;
+using MetaQuery.Models.Mllm;
+using MetaQuery.Pipelines.Prompting;
+using MetaQuery.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Pipelines;
+
+/// <summary>A model folder's first half, loaded: MLLM, queries, connector, tokenizer and chat template.</summary>
+public sealed class TextModel : IDisposable
+{
+    private TextModel(MllmInContext model, Tokenizer tokenizer, ChatTemplate template, MetaQueryConfig config) =>
+        (Model, Tokenizer, Template, Prompt) = (model, tokenizer, template, new MetaQueryPrompt(tokenizer, template, config.SystemPrompt, config.MaxInputTextTokens));
+
+    public MllmInContext Model { get; }
+
+    public Tokenizer Tokenizer { get; }
+
+    public ChatTemplate Template { get; }
+
+    public MetaQueryPrompt Prompt { get; }
+
+    /// <param name="dtype">What the matrix products run in: float32 or bfloat16.</param>
+    /// <exception cref="CheckpointException">A part is malformed, or its sizes do not fit the others'.</exception>
+    /// <exception cref="TokenizerException">The vocabulary cannot be used.</exception>
+    /// <exception cref="ChatTemplateException">The checkpoint has no chat template, or one that cannot be used.</exception>
+    public static TextModel Load(MetaQueryModelFolder folder, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        var (config, tokenizer, template) = ReadText(folder);
+        using var checkpoint = folder.OpenCheckpoint();
+        Check(folder, config);
+        var owned = new Stack<IDisposable>();
+        try
+        {
+            var decoder = LoadDecoder(folder, checkpoint, config, dtype, device);
+            owned.Push(decoder);
+            var rows = MllmInContext.LoadNewRows(checkpoint, config, folder.Config.NumMetaqueries, device);
+            owned.Push(rows);
+            var connector = new MetaQueryConnector(ReadConnectorConfig(folder.Config, config, checkpoint), checkpoint.WithPrefix("model."), dtype, device);
+            owned.Push(connector);
+            return new TextModel(new MllmInContext(decoder, rows, connector), tokenizer, template, folder.Config);
+        }
+        catch
+        {
+            while (owned.TryPop(out var part))
+                part.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Loads the frozen LLM alone, to chat with.</summary>
+    /// <inheritdoc cref="Load" path="/exception"/>
+    public static (CausalDecoder Decoder, Tokenizer Tokenizer, ChatTemplate Template) LoadForChat(
+        MetaQueryModelFolder folder, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        var (config, tokenizer, template) = ReadText(folder);
+        using var checkpoint = folder.OpenCheckpoint();
+        return (LoadDecoder(folder, checkpoint, config, dtype, device), tokenizer, template);
+    }
+
+    public void Dispose() => Model.Dispose();
+
+    private static (DecoderConfig Config, Tokenizer Tokenizer, ChatTemplate Template) ReadText(MetaQueryModelFolder folder)
+    {
+        if (!folder.IsGguf)
+        {
+            return (DecoderConfig.FromTransformers(HuggingFaceFolder.Open(folder.MllmPath).ReadConfig()),
+                ByteLevelBpeTokenizer.FromTokenizerJson(TokenizerFile(folder.MllmPath)), ChatTemplate.FromFolder(folder.MllmPath));
+        }
+
+        using var file = GgufFile.Open(folder.MllmPath);
+        return (DecoderConfig.FromGguf(file), GgufText.ReadTokenizer(file), GgufText.ReadChatTemplate(file));
+    }
+
+    private static string TokenizerFile(string folder)
+    {
+        var plain = Path.Combine(folder, "tokenizer.json");
+        return File.Exists(plain) || !File.Exists(plain + ".gz") ? plain : plain + ".gz";
+    }
+
+    private static CausalDecoder LoadDecoder(MetaQueryModelFolder folder, WeightSource checkpoint, DecoderConfig config, ScalarType dtype, Device? device)
+    {
+        if (folder.IsGguf)
+        {
+            using var file = GgufFile.Open(folder.MllmPath, Environment.ProcessorCount).AsHuggingFace();
+            return CausalDecoder.Load(config, file, dtype, device);
+        }
+
+        var mllm = HuggingFaceFolder.Open(folder.MllmPath);
+        if (mllm.HasWeights())
+        {
+            using var weights = mllm.OpenWeights();
+            return CausalDecoder.Load(config, weights, dtype, device);
+        }
+
+        // A full checkpoint of the reference: the MLLM's layers lie in it, under a table whose old rows weight decay has shrunk.
+        return LoadFromCheckpoint(config, checkpoint, dtype, device);
+    }
+
+    /// <summary>The decoder inside a full checkpoint of the reference, of whose grown table the old rows are taken.</summary>
+    /// <exception cref="CheckpointException">A tensor is missing or has another shape than the configuration says.</exception>
+    public static CausalDecoder LoadFromCheckpoint(DecoderConfig config, WeightSource checkpoint, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(checkpoint);
+        var backbone = checkpoint.WithPrefix("model.mllm_backbone.");
+        var rows = checked((int)backbone.Describe("model.embed_tokens.weight").Shape[0]);
+        return CausalDecoder.Load(config, backbone, dtype, device, withHead: config.TieWordEmbeddings, tableRows: rows);
+    }
+
+    private static void Check(MetaQueryModelFolder folder, DecoderConfig decoder)
+    {
+        if (folder.Config.MllmHiddenSize is { } stated && stated != decoder.HiddenSize)
+            throw new CheckpointException($"{folder.Folder}: config.json states mllm_hidden_size {stated}, the MLLM {folder.Config.Mllm} has {decoder.HiddenSize}");
+        if (folder.Config.ConnectorHiddenSize is { } connector && connector != decoder.HiddenSize)
+            throw new CheckpointException($"{folder.Folder}: config.json states connector_hidden_size {connector}, the MLLM's hidden size is {decoder.HiddenSize}: only Enc-Proj connectors are built");
+    }
+
+    /// <summary>The connector's sizes: as stated, else the reference's.</summary>
+    /// <exception cref="CheckpointException">The condition's size is not stated, and the checkpoint has no connector.</exception>
+    public static ConnectorConfig ReadConnectorConfig(MetaQueryConfig config, DecoderConfig decoder, WeightSource checkpoint)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(decoder);
+        ArgumentNullException.ThrowIfNull(checkpoint);
+        var channels = config.ConditionChannels ?? checked((int)checkpoint.Describe("model.connector.4.weight").Shape[0]);
+        var reference = ConnectorConfig.OfReference(decoder.HiddenSize, config.ConnectorNumHiddenLayers, channels);
+        var heads = config.ConnectorNumAttentionHeads ?? reference.NumAttentionHeads;
+        return reference with
+        {
+            IntermediateSize = config.ConnectorIntermediateSize ?? reference.IntermediateSize,
+            NumAttentionHeads = heads,
+            NumKeyValueHeads = heads,
+        };
+    }
+}
