@@ -4,12 +4,15 @@ using static TorchSharp.torch;
 
 namespace MetaQuery.Kernels;
 
-/// <summary>What an elementwise kernel applies last.</summary>
+/// <summary>What a kernel applies last.</summary>
 public enum KernelActivation
 {
     None = 0,
     Relu = 1,
     Silu = 2,
+
+    /// <summary>GELU in its tanh form; matrix products only.</summary>
+    TanhGelu = 3,
 }
 
 /// <summary>

@@ -46,9 +46,9 @@ public sealed class DpmSolverMultistepScheduler : IScheduler
     /// <summary>[NumTrainTimesteps], of the file's betas; not used by flow sigmas.</summary>
     public IReadOnlyList<float> AlphasCumulativeProduct { get; }
 
-    /// <param name="config">scheduler_config.json.</param>
+    /// <param name="config">A value of scheduler_config.json by its key, null where there is none.</param>
     /// <exception cref="SchedulerException">A setting is not supported: no flow sigmas, thresholding, Karras sigmas and the like.</exception>
-    public static DpmSolverMultistepScheduler FromConfig(JsonElement config)
+    public static DpmSolverMultistepScheduler FromConfig(Func<string, JsonElement?> config)
     {
         const string Owner = "DPMSolverMultistepScheduler";
         var values = new SchedulerConfig(config);

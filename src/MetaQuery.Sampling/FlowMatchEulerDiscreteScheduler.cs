@@ -32,10 +32,10 @@ public sealed class FlowMatchEulerDiscreteScheduler : IScheduler
     /// <summary>What training draws its timesteps and sigmas from.</summary>
     public FlowTrainingTable TrainingTable { get; }
 
-    /// <param name="config">scheduler_config.json; another class's file will do, as the reference does for training: then what it lacks
+    /// <param name="config">A value of scheduler_config.json by its key, null where there is none; another class's file will do, as the reference does for training: then what it lacks
     /// takes diffusers' defaults, shift 1 among them (Sana's key is flow_shift).</param>
     /// <exception cref="SchedulerException">A setting is not supported: dynamic shifting, Karras sigmas and the like.</exception>
-    public static FlowMatchEulerDiscreteScheduler FromConfig(JsonElement config)
+    public static FlowMatchEulerDiscreteScheduler FromConfig(Func<string, JsonElement?> config)
     {
         var values = new SchedulerConfig(config);
         values.RefuseIfSet(

@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace MetaQuery.Sampling;
 
 /// <summary>Reads scheduler_config.json's values, with diffusers' defaults for what a file leaves out.</summary>
-internal sealed class SchedulerConfig(JsonElement json)
+internal sealed class SchedulerConfig(Func<string, JsonElement?> find)
 {
     public string Text(string key, string otherwise) => Value(key) switch
     {
@@ -47,10 +47,7 @@ internal sealed class SchedulerConfig(JsonElement json)
         }
     }
 
-    private JsonElement? Value(string key) =>
-        json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null
-            ? value
-            : null;
+    private JsonElement? Value(string key) => find(key) is { ValueKind: not JsonValueKind.Null } value ? value : null;
 
     private static SchedulerException Unreadable(string key, JsonElement value, string wanted) =>
         new($"scheduler_config.json: {key} is {value.GetRawText()}, expected {wanted}");

@@ -5,9 +5,9 @@ namespace MetaQuery.Sampling;
 /// <summary>Chooses the scheduler that a checkpoint's scheduler_config.json names.</summary>
 public static class Schedulers
 {
-    /// <param name="config">The file's JSON object; a bare -Infinity in it must already have been made JSON.</param>
+    /// <param name="config">A value of scheduler_config.json by its key, null where there is none.</param>
     /// <exception cref="SchedulerException">The class or one of its settings is not supported.</exception>
-    public static IScheduler FromConfig(JsonElement config)
+    public static IScheduler FromConfig(Func<string, JsonElement?> config)
     {
         var className = new SchedulerConfig(config).Text("_class_name", "");
         return className switch

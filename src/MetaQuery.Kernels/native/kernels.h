@@ -26,11 +26,8 @@ enum Features { kAvx512BFloat16 = 1, kAmxBFloat16 = 2 };
                  long tokens, long channels, float epsilon, int activation, int threads))                               \
     X(swiglu, (const void* gateUp, int type, void* out, long tokens, long channels, int threads))                       \
     X(bias_activation, (void* x, int type, const float* bias, long tokens, long channels, int activation, int threads))                \
+    X(round_to_bfloat16, (const float* x, void* out, long count))                                                        \
     X(pack_weights, (const float* weight, long n, long k, int type, void* packed))                                       \
     X(packed_matmul, (const void* a, int type, long ldA, const void* packed, const float* bias, int activation,          \
                       const float* gate, long gateStride, long tokens, int residual, void* out, int outType, long ldOut, \
-                      long m, long n, long k, int features, int threads))   \
-    X(sequence_attention, (const float* qkv, const float* cosines, const float* sines, const float* queryGamma,          \
-                           const float* keyGamma, float* cachedKeys, float* cachedValues, long capacity, long cached,    \
-                           int append, int causal, const long long* offsets, long sequences, void* out, int outType,     \
-                           long heads, long groups, long headSize, float scale, int threads))
+                      long m, long n, long k, int features, int threads))

@@ -119,6 +119,10 @@ long panel_bytes(int type, long k) { return type == kBFloat16 ? (k + 1) / 2 * kP
 
 }  // namespace
 
+void round_to_bfloat16(const float* x, void* out, long count) {
+    for (long i = 0; i < count; i += kLanes) store_at(static_cast<BFloat16*>(out), load_at(x, i, count), i, count);
+}
+
 // weight [n, k] -> packed, (n + 31) / 32 panels of panel_bytes each.
 void pack_weights(const float* weight, long n, long k, int type, void* packed) {
     for (long panel = 0; panel < (n + kPanel - 1) / kPanel; panel++) {

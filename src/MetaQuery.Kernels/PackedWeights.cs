@@ -1,0 +1,108 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Kernels;
+
+/// <summary>Where a matrix product's results go, and what is fused into it.</summary>
+public unsafe struct MatmulTarget
+{
+    /// <summary>[rows, outputs], <see cref="Stride"/> elements apart.</summary>
+    public void* Output;
+
+    public KernelType Type;
+
+    /// <summary>Elements between rows of the output; 0 means as many as there are outputs.</summary>
+    public long Stride;
+
+    public KernelActivation Activation;
+
+    /// <summary>Multiplies the outputs; null is one. Row i's begins at Gate + i / <see cref="TokensPerGate"/> · <see cref="GateStride"/>.</summary>
+    public float* Gate;
+
+    public long GateStride;
+
+    public long TokensPerGate;
+
+    /// <summary>Adds to what the output holds instead of replacing it.</summary>
+    public bool Residual;
+}
+
+/// <summary>
+/// The weights of a linear layer in the order in which the matrix kernel reads them. Immutable: any number of threads may multiply
+/// by it at once.
+/// </summary>
+public sealed unsafe class PackedWeights : IDisposable
+{
+    const int PanelOutputs = 32; // native/matmul.cpp
+
+    static readonly delegate* unmanaged<float*, nint, nint, int, void*, void> PackEntry =
+        (delegate* unmanaged<float*, nint, nint, int, void*, void>)KernelLibrary.Address("pack_weights");
+
+    static readonly delegate* unmanaged<void*, int, nint, void*, float*, int, float*, nint, nint, int, void*, int, nint, nint, nint, nint, int, int, void> MultiplyEntry =
+        (delegate* unmanaged<void*, int, nint, void*, float*, int, float*, nint, nint, int, void*, int, nint, nint, nint, nint, int, int, void>)KernelLibrary.Address("packed_matmul");
+
+    readonly NativeBuffer _packed;
+    readonly NativeBuffer? _bias;
+    readonly KernelFeatures _features;
+
+    /// <param name="weight">[outputs, ...], any dtype, on the CPU; all dimensions but the first are inputs.</param>
+    /// <param name="bias">[outputs], or null.</param>
+    /// <param name="type">What weights and inputs are rounded to.</param>
+    /// <param name="features">What bfloat16 products use; fixed here, so that one layer rounds one way whatever is asked of it.</param>
+    public PackedWeights(Tensor weight, Tensor? bias, KernelType type, KernelFeatures features)
+    {
+        Outputs = weight.shape[0];
+        Inputs = weight.NumberOfElements / Outputs;
+        Type = type;
+        _features = features;
+        var steps = type == KernelType.BFloat16 ? (Inputs + 1) / 2 : Inputs;
+        _packed = new NativeBuffer((Outputs + PanelOutputs - 1) / PanelOutputs * PanelOutputs * steps * 4);
+        using var wide = weight.to(ScalarType.Float32);
+        using var flat = wide.contiguous();
+        fixed (byte* source = flat.bytes)
+        {
+            PackEntry((float*)source, (nint)Outputs, (nint)Inputs, (int)type, _packed.Pointer);
+        }
+
+        _bias = bias is null ? null : Floats(bias);
+    }
+
+    public long Outputs { get; }
+
+    public long Inputs { get; }
+
+    public KernelType Type { get; }
+
+    /// <summary>Bytes of the packed weights.</summary>
+    public long Bytes => _packed.Bytes;
+
+    /// <summary>target = gate · activation(input · weightᵀ + bias), or added to the target.</summary>
+    /// <param name="input">[rows, inputs] of <see cref="Type"/>, contiguous.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="target">Where the results go.</param>
+    /// <param name="threads">OpenMP threads, the caller's included.</param>
+    public void Multiply(void* input, long rows, in MatmulTarget target, int threads)
+    {
+        MultiplyEntry(
+            input, (int)Type, (nint)Inputs, _packed.Pointer, _bias is null ? null : _bias.Floats, (int)target.Activation, target.Gate,
+            (nint)target.GateStride, (nint)Math.Max(1, target.TokensPerGate), target.Residual ? 1 : 0, target.Output, (int)target.Type,
+            (nint)(target.Stride == 0 ? Outputs : target.Stride), (nint)rows, (nint)Outputs, (nint)Inputs, (int)_features, threads);
+        GC.KeepAlive(this);
+    }
+
+    /// <summary>A tensor's values as float32 outside the collector's heap.</summary>
+    public static NativeBuffer Floats(Tensor values)
+    {
+        using var wide = values.to(ScalarType.Float32);
+        using var flat = wide.contiguous();
+        var buffer = new NativeBuffer(flat.NumberOfElements * sizeof(float));
+        flat.bytes.CopyTo(new Span<byte>(buffer.Pointer, checked((int)buffer.Bytes)));
+        return buffer;
+    }
+
+    public void Dispose()
+    {
+        _packed.Dispose();
+        _bias?.Dispose();
+    }
+}

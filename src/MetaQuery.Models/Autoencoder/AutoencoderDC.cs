@@ -1,0 +1,134 @@
+using MetaQuery.Models.Checkpoints;
+using MetaQuery.Models.Layers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Models.Autoencoder;
+
+/// <summary>
+/// The deep-compression autoencoder DC-AE (arXiv 2410.10733), as diffusers 0.33 computes it. The scaling of latents happens
+/// here: callers see scaled latents only.
+/// </summary>
+public sealed class AutoencoderDC : IDisposable
+{
+    private readonly ParameterScope parameters;
+    private readonly Encoder? encoder;
+    private readonly Decoder? decoder;
+
+    private AutoencoderDC(ParameterScope scope, AutoencoderDCConfig config, bool withEncoder, bool withDecoder)
+    {
+        parameters = scope;
+        Config = config;
+        encoder = withEncoder ? new Encoder(scope.Child("encoder"), config) : null;
+        decoder = withDecoder ? new Decoder(scope.Child("decoder"), config) : null;
+    }
+
+    public AutoencoderDCConfig Config { get; }
+
+    /// <summary>Parameters under the checkpoint's names; borrowed.</summary>
+    public IReadOnlyDictionary<string, Tensor> Parameters => parameters.Loaded;
+
+    /// <summary>If set, pictures larger than a tile are cut into tiles.</summary>
+    public AutoencoderTiling? Tiling { get; set; }
+
+    /// <summary>If set, is shown the outputs of submodules under their names in the checkpoint.</summary>
+    public ActivationTap? Tap { get; set; }
+
+    /// <param name="source">diffusion_pytorch_model.safetensors of a vae folder.</param>
+    /// <param name="config">Its config.json.</param>
+    /// <param name="dtype">Of the weights and convolutions; norms and attention are float32.</param>
+    /// <param name="withEncoder">False leaves the encoder's weights alone: making pictures does not need them.</param>
+    /// <param name="withDecoder">False leaves the decoder's weights alone.</param>
+    /// <exception cref="CheckpointException">A tensor is missing or has another shape.</exception>
+    public static AutoencoderDC Load(
+        WeightSource source, AutoencoderDCConfig config, ScalarType dtype = ScalarType.Float32, bool withEncoder = true, bool withDecoder = true) =>
+        new(ParameterScope.Root(source, dtype), config, withEncoder, withDecoder);
+
+    /// <summary>Pixels to latents.</summary>
+    /// <param name="image">[B, 3, height, width], in [-1, 1].</param>
+    /// <returns>[B, latent channels, height / ratio, width / ratio], float32, scaled; the caller owns it.</returns>
+    /// <exception cref="ArgumentException">Height or width is not a multiple of the compression ratio.</exception>
+    /// <exception cref="InvalidOperationException">Loaded without the encoder.</exception>
+    public Tensor Encode(Tensor image)
+    {
+        var ratio = Config.SpatialCompressionRatio;
+        CheckShape(image, Config.InChannels, "an image");
+        var (height, width) = (image.shape[2], image.shape[3]);
+        if (height % ratio != 0 || width % ratio != 0)
+        {
+            throw new ArgumentException($"an image of {height} x {width} is not divisible into latents of {ratio} x {ratio} pixels", nameof(image));
+        }
+
+        using var scope = NewDisposeScope();
+        var latents = Tiling is { } tiling && (height > tiling.TileHeightPixels || width > tiling.TileWidthPixels)
+            ? EncodeTiles(image, tiling, ratio)
+            : RunEncoder(image, Tap);
+        return (latents.to(ScalarType.Float32) * Config.ScalingFactor).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Latents to pixels.</summary>
+    /// <param name="latents">[B, latent channels, height, width], scaled.</param>
+    /// <returns>[B, 3, height · ratio, width · ratio], float32, nominally in [-1, 1] but not clamped; the caller owns it.</returns>
+    /// <exception cref="ArgumentException">The channels differ.</exception>
+    /// <exception cref="InvalidOperationException">Loaded without the decoder.</exception>
+    public Tensor Decode(Tensor latents)
+    {
+        CheckShape(latents, Config.LatentChannels, "latents");
+        var ratio = Config.SpatialCompressionRatio;
+        using var scope = NewDisposeScope();
+        var unscaled = latents / Config.ScalingFactor;
+        var image = Tiling is { } tiling
+                && (latents.shape[2] > tiling.TileHeightPixels / ratio || latents.shape[3] > tiling.TileWidthPixels / ratio)
+            ? DecodeTiles(unscaled, tiling, ratio)
+            : RunDecoder(unscaled, Tap);
+        return image.to(ScalarType.Float32).MoveToOuterDisposeScope();
+    }
+
+    public void Dispose()
+    {
+        foreach (var parameter in parameters.Loaded.Values)
+        {
+            parameter.Dispose();
+        }
+    }
+
+    private Tensor EncodeTiles(Tensor image, AutoencoderTiling tiling, int ratio)
+    {
+        tiling.Check();
+        var stride = (tiling.StrideHeightPixels / ratio, tiling.StrideWidthPixels / ratio);
+        var overlap = ((tiling.TileHeightPixels / ratio) - stride.Item1, (tiling.TileWidthPixels / ratio) - stride.Item2);
+        var latents = AutoencoderTiling.Run(image, tiling.Stride, tiling.Tile, stride, overlap, tile =>
+        {
+            // A ragged tile at the edge is filled up with zeros.
+            var (bottom, right) = (Missing(tile.shape[2], ratio), Missing(tile.shape[3], ratio));
+            return bottom == 0 && right == 0 ? RunEncoder(tile, tap: null) : RunEncoder(nn.functional.pad(tile, [0, right, 0, bottom]), tap: null);
+        });
+        return latents.narrow(2, 0, image.shape[2] / ratio).narrow(3, 0, image.shape[3] / ratio);
+    }
+
+    private Tensor DecodeTiles(Tensor latents, AutoencoderTiling tiling, int ratio)
+    {
+        tiling.Check();
+        var tile = (tiling.TileHeightPixels / ratio, tiling.TileWidthPixels / ratio);
+        var stride = (tiling.StrideHeightPixels / ratio, tiling.StrideWidthPixels / ratio);
+        var overlap = (tiling.TileHeightPixels - tiling.StrideHeightPixels, tiling.TileWidthPixels - tiling.StrideWidthPixels);
+        var image = AutoencoderTiling.Run(latents, stride, tile, tiling.Stride, overlap, piece => RunDecoder(piece, tap: null));
+        return image.narrow(2, 0, latents.shape[2] * ratio).narrow(3, 0, latents.shape[3] * ratio);
+    }
+
+    private Tensor RunEncoder(Tensor image, ActivationTap? tap) =>
+        encoder?.Forward(image, tap) ?? throw new InvalidOperationException("this autoencoder was loaded without its encoder");
+
+    private Tensor RunDecoder(Tensor latents, ActivationTap? tap) =>
+        decoder?.Forward(latents, tap) ?? throw new InvalidOperationException("this autoencoder was loaded without its decoder");
+
+    private static long Missing(long length, int ratio) => (ratio - (length % ratio)) % ratio;
+
+    private static void CheckShape(Tensor x, int channels, string what)
+    {
+        if (x.dim() != 4 || x.shape[1] != channels)
+        {
+            throw new ArgumentException($"{what} of shape [{string.Join(", ", x.shape)}], expected [B, {channels}, height, width]");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+using MetaQuery.Models.Checkpoints;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Models.Layers;
+
+/// <summary>
+/// Where a module takes its parameters from: a checkpoint seen below a dotted prefix. It remembers what it loaded, under full
+/// names, for state dictionaries and for disposal by the model.
+/// </summary>
+public sealed class ParameterScope
+{
+    private readonly WeightSource source;
+    private readonly ScalarType dtype;
+    private readonly Dictionary<string, Tensor> loaded;
+
+    private ParameterScope(WeightSource source, string prefix, ScalarType dtype, Dictionary<string, Tensor> loaded)
+    {
+        (this.source, Prefix, this.dtype, this.loaded) = (source, prefix, dtype, loaded);
+    }
+
+    /// <summary>The dotted name of the module being loaded; empty for the model itself.</summary>
+    public string Prefix { get; }
+
+    /// <summary>Parameters by full name, as loaded.</summary>
+    public IReadOnlyDictionary<string, Tensor> Loaded => loaded;
+
+    /// <param name="source">The checkpoint.</param>
+    /// <param name="dtype">What parameters are converted to.</param>
+    public static ParameterScope Root(WeightSource source, ScalarType dtype) =>
+        new(source, "", dtype, new Dictionary<string, Tensor>(StringComparer.Ordinal));
+
+    /// <summary>The scope of a submodule.</summary>
+    public ParameterScope Child(string name) => new(source, FullName(name), dtype, loaded);
+
+    /// <summary>Loads one parameter.</summary>
+    /// <exception cref="CheckpointException">The checkpoint lacks it, or it has another shape.</exception>
+    public Tensor Load(string key, params long[] shape)
+    {
+        var name = FullName(key);
+        var tensor = source.Load(name, shape, dtype);
+        // A checkpoint's tensor outlives the scope of whoever asked for it.
+        tensor.DetachFromDisposeScope();
+        loaded.Add(name, tensor);
+        return tensor;
+    }
+
+    /// <summary>Loads a parameter that a configuration may leave out.</summary>
+    public Tensor? LoadIf(bool present, string key, params long[] shape) => present ? Load(key, shape) : null;
+
+    private string FullName(string key) => Prefix.Length == 0 ? key : $"{Prefix}.{key}";
+}
