@@ -1,1 +1,57 @@
-Console.WriteLine("metaquery");
+using System.CommandLine;
+using MetaQuery.Benchmarks;
+using TorchSharp;
+
+var json = new Option<bool>("--json") { Description = "One JSON object instead of a table." };
+var dtype = new Option<string>("--dtype") { Description = "What our side computes in: float32, bfloat16, or auto (bfloat16 where the processor has AMX).", DefaultValueFactory = _ => "auto" };
+dtype.AcceptOnlyFromAmong("auto", "float32", "bfloat16");
+var rounds = new Option<int>("--rounds") { Description = "How often the two sides take turns.", DefaultValueFactory = _ => 5 };
+var prompts = new Option<int>("--prompts") { Description = "Prompts of a bulk run, 4 images each.", DefaultValueFactory = _ => 8 };
+var parts = new Option<string[]>("--only") { Description = "The parts to measure.", AllowMultipleArgumentsPerToken = true };
+parts.AcceptOnlyFromAmong([.. BenchmarkOptions.AllParts]);
+var python = new Option<string>("--peer-python") { Description = "The interpreter that has the peer's torch.", DefaultValueFactory = _ => "/usr/bin/python3" };
+var model = new Option<string>("--model") { Description = "The model's folder.", DefaultValueFactory = _ => Repository.PathOf("models", "nano") };
+
+var serve = new Command(OurWorker.Verb, "Our side as a worker: what the benchmark itself starts.") { Hidden = true };
+var slots = new Option<int>("--slots") { DefaultValueFactory = _ => 1 };
+var threads = new Option<int>("--threads") { DefaultValueFactory = _ => 1 };
+serve.Options.Add(model);
+serve.Options.Add(dtype);
+serve.Options.Add(slots);
+serve.Options.Add(threads);
+serve.SetAction(parsed =>
+{
+    torch.set_num_threads(parsed.GetValue(threads));
+    new OurWorker(parsed.GetValue(dtype) == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32).Serve();
+});
+
+var root = new RootCommand("Measures MetaQuery.Farm beside a plain PyTorch peer, in turns, with the same settings on both sides.");
+foreach (var option in (Option[])[json, dtype, rounds, prompts, parts, python, model])
+{
+    root.Options.Add(option);
+}
+
+root.Subcommands.Add(serve);
+root.SetAction(parsed =>
+{
+    var chosen = parsed.GetValue(dtype)!;
+    var options = new BenchmarkOptions(
+        parsed.GetValue(model)!,
+        chosen == "auto" ? (Machine.Has("amx_bf16") ? "bfloat16" : "float32") : chosen,
+        parsed.GetValue(rounds),
+        parsed.GetValue(prompts),
+        parsed.GetValue(parts) ?? [],
+        parsed.GetValue(python)!);
+    try
+    {
+        var report = Benchmark.Run(options);
+        Console.WriteLine(parsed.GetValue(json) ? report.ToJson() : report.ToString());
+        return 0;
+    }
+    catch (BenchmarkException exception)
+    {
+        Console.Error.WriteLine($"bench: {exception.Message}");
+        return 1;
+    }
+});
+return root.Parse(args).Invoke();

@@ -131,7 +131,7 @@ public sealed class ConditionCacheTests
     }
 
     [Fact]
-    public void Who_waits_for_a_pass_that_fails_makes_the_condition_itself()
+    public async Task Who_waits_for_a_pass_that_fails_makes_the_condition_itself()
     {
         var cache = new ConditionCache(1 << 20, disk: null);
         using var started = new ManualResetEventSlim();
@@ -145,8 +145,8 @@ public sealed class ConditionCacheTests
         started.Wait();
         Task<bool> second = Task.Factory.StartNew(() => Get(cache, "a"), TaskCreationOptions.LongRunning);
         waiting.Set();
-        first.GetAwaiter().GetResult();
-        Assert.True(second.GetAwaiter().GetResult());
+        await first;
+        Assert.True(await second);
     }
 
     private static bool Get(ConditionCache cache, string caption, bool keepOnDisk = false)

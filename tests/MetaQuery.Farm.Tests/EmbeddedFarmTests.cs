@@ -147,11 +147,11 @@ public sealed class EmbeddedFarmTests : IDisposable
     }
 
     [Fact]
-    public void Generate_makes_the_pictures_of_a_job_without_a_folder()
+    public async Task Generate_makes_the_pictures_of_a_job_without_a_folder()
     {
         var spec = new JobSpec { Prompts = ["a red apple", "a tree"], OutFolder = _work["none"], ImagesPerPrompt = 3, Seed = 11 };
         IReadOnlyList<GeneratedImage> images =
-            new EmbeddedFarm(new ToyModel()).GenerateAsync(spec, new FarmOptions(), null, CancellationToken.None).GetAwaiter().GetResult();
+            await new EmbeddedFarm(new ToyModel()).GenerateAsync(spec, new FarmOptions(), null, CancellationToken.None);
         Assert.False(Directory.Exists(_work["none"]));
         Assert.Equal([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)], images.Select(image => (image.PromptIndex, image.SampleIndex)));
         Run.Job(new ToyModel(), spec with { OutFolder = _work["out"] });
@@ -161,23 +161,23 @@ public sealed class EmbeddedFarmTests : IDisposable
     }
 
     [Fact]
-    public void A_dry_run_says_what_would_be_made_and_writes_nothing()
+    public async Task A_dry_run_says_what_would_be_made_and_writes_nothing()
     {
         var farm = new EmbeddedFarm(new ToyModel());
-        JobPlanSummary plan = farm.PlanAsync(Spec("out"), new FarmOptions(), CancellationToken.None).GetAwaiter().GetResult();
+        JobPlanSummary plan = await farm.PlanAsync(Spec("out"), new FarmOptions(), CancellationToken.None);
         Assert.Equal((9, 6, 2, 27, 4, 0), (plan.Prompts, plan.UniquePrompts, plan.UniqueNegativePrompts, plan.Images, plan.Shards, plan.AlreadyCommitted));
         Assert.False(Directory.Exists(_work["out"]));
         Run.Job(new ToyModel(), Spec("out"));
         long bytes = Directory.EnumerateFiles(_work["out"], "*.tar").Sum(path => new FileInfo(path).Length);
         Assert.InRange(plan.EstimatedBytes, bytes / 3, bytes * 3);
-        Assert.Equal(27, farm.PlanAsync(Spec("out"), new FarmOptions(), CancellationToken.None).GetAwaiter().GetResult().AlreadyCommitted);
+        Assert.Equal(27, (await farm.PlanAsync(Spec("out"), new FarmOptions(), CancellationToken.None)).AlreadyCommitted);
     }
 
     [Fact]
-    public void Progress_only_grows_and_ends_complete()
+    public async Task Progress_only_grows_and_ends_complete()
     {
         var seen = new List<JobProgress>();
-        new EmbeddedFarm(new ToyModel()).RunAsync(Spec("out"), new FarmOptions { Slots = 2 }, new Collector(seen), CancellationToken.None).GetAwaiter().GetResult();
+        await new EmbeddedFarm(new ToyModel()).RunAsync(Spec("out"), new FarmOptions { Slots = 2 }, new Collector(seen), CancellationToken.None);
         Assert.All(seen.Zip(seen.Skip(1)), pair => Assert.True(pair.Second.Written >= pair.First.Written && pair.Second.State >= pair.First.State));
         Assert.Equal((JobState.Completed, 27L, 27L, 27L, 9L), (seen[^1].State, seen[^1].Images, seen[^1].Written, seen[^1].Denoised, seen[^1].PromptsPlanned));
         Assert.Equal(TimeSpan.Zero, seen[^1].TimeLeft);

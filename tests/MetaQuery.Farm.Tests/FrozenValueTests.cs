@@ -90,7 +90,7 @@ public sealed class FrozenValueTests
         var spec = new JobSpec { Prompts = ["a", "b"], OutFolder = work["out"], Seed = 3, NegativePrompt = "blurred" };
         JobPlan plan = JobPlan.Create(spec, model.CreateEncoder().Identity, model.CreateDenoiser().Info, CancellationToken.None);
         JobIdentity identity = JobIdentity.Create(plan);
-        Assert.Equal("JOBHASH", identity.Hash);
+        Assert.Equal("ec270795f25db743231ad466c7a406f3a18049f87836d2bd554400c5b1881dfe", identity.Hash);
         (JobIdentity parsed, IReadOnlyList<string> numerics) = JobIdentity.Parse(identity.ToJson(["one", "two"]), "job.json");
         Assert.Equal(identity.Hash, parsed.Hash);
         Assert.Empty(identity.DifferencesFrom(parsed));

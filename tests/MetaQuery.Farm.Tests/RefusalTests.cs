@@ -43,7 +43,7 @@ public sealed class RefusalTests : IDisposable
     }
 
     [Fact]
-    public void A_folder_in_use_is_refused()
+    public async Task A_folder_in_use_is_refused()
     {
         using var reached = new ManualResetEventSlim();
         using var release = new ManualResetEventSlim();
@@ -60,7 +60,7 @@ public sealed class RefusalTests : IDisposable
         var refused = Assert.Throws<OutFolderInUseException>(() => Run.Job(new ToyModel(), Spec(rewrite: false)));
         Assert.Equal(ExitCodes.OutFolderTaken, refused.ExitCode);
         release.Set();
-        Assert.Equal(JobState.Completed, running.GetAwaiter().GetResult().State);
+        Assert.Equal(JobState.Completed, (await running).State);
     }
 
     [Fact]

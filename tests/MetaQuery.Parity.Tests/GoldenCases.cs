@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using MetaQuery.TestKit;
+using TorchSharp;
 using Xunit.Abstractions;
 
 namespace MetaQuery.Parity.Tests;
@@ -32,9 +33,16 @@ public sealed class GoldenCases(ITestOutputHelper output)
         try
         {
             Assert.True(entry.Error is null, entry.Error);
+            var before = torch.Tensor.TotalCount;
             using (var parityCase = ParityCase.Open(entry.Folder, entry.Name))
             {
                 entry.Runner!.Run(parityCase, report);
+            }
+
+            var leaked = torch.Tensor.TotalCount - before;
+            if (leaked > 0)
+            {
+                report.That("native tensors", holds: false, $"{leaked} were not disposed");
             }
         }
         catch (Exception exception)

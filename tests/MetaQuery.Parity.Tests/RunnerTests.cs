@@ -4,6 +4,7 @@ using TorchSharp;
 namespace MetaQuery.Parity.Tests;
 
 /// <summary>The runner itself: what must not pass does not pass.</summary>
+[LeakCheck]
 public sealed class RunnerTests : IDisposable
 {
     private static readonly ParityTolerance Tolerance = new(1e-3, 1e-2);

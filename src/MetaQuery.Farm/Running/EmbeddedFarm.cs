@@ -96,7 +96,7 @@ public sealed class EmbeddedFarm
         JobPlan plan = JobPlan.Create(spec, _conditions, _images, cancellationToken);
         JobIdentity identity = JobIdentity.Create(plan);
         using OutFolder folder = OutFolder.Take(spec.OutFolder, identity, plan.Images.Numerics.ToString(), options.AllowOtherNumerics);
-        var picks = new ContactSheetPicks(folder.WorkPath, plan.PromptCount, plan.Settings.ImagesPerPrompt, options.ContactSheetImages);
+        using var picks = new ContactSheetPicks(folder.WorkPath, plan.PromptCount, plan.Settings.ImagesPerPrompt, options.ContactSheetImages);
         using var store = new ShardedSampleStore(folder, plan, identity, picks, options.RetryFailed);
         var meter = new ProgressMeter(plan, store.WrittenCount, store.FailedCount, options.Clock, progress);
         bool wasComplete = store.IsComplete;
@@ -120,7 +120,13 @@ public sealed class EmbeddedFarm
         JobState state = store.FailedCount > 0 ? JobState.CompletedWithErrors : JobState.Completed;
         meter.Report(JobState.Finishing);
         string sheet = folder.PathOf("contact-sheet.png");
-        string? drawn = picks.Draw(sheet) ?? (File.Exists(sheet) ? sheet : null);
+        string? drawn = wasComplete && File.Exists(sheet) ? sheet : null;
+        if (drawn is null)
+        {
+            store.CollectPicks();
+            drawn = picks.Draw(sheet);
+        }
+
         JobProgress end = meter.Report(state);
         string statsPath = folder.PathOf(StatsFile.Name);
         if (!wasComplete || !File.Exists(statsPath))

@@ -6,8 +6,8 @@ public sealed record FarmOptions
     /// <summary>OS threads that encode and denoise, each with its own halves over shared weights.</summary>
     public int Slots { get; init; } = 1;
 
-    /// <summary>Prompts per encoder call.</summary>
-    public int EncodeBatchSize { get; init; } = 8;
+    /// <summary>Prompts per encoder call: an encoder sorts them into batches of like length, which more prompts fill better.</summary>
+    public int EncodeBatchSize { get; init; } = 16;
 
     /// <summary>Bytes of conditions held in memory.</summary>
     public long CacheMemoryBytes { get; init; } = 256L << 20;

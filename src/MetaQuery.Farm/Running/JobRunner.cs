@@ -237,22 +237,16 @@ internal sealed class JobRunner
 
     private IReadOnlyList<byte[]> Pass(IConditionEncoder encoder, IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
     {
-        var made = new List<byte[]>(requests.Count);
-        foreach (ConditionRequest[] chunk in requests.Chunk(_options.EncodeBatchSize))
+        Interlocked.Increment(ref _encoderCalls);
+        IReadOnlyList<byte[]> conditions = encoder.Encode(requests, cancellationToken);
+        if (conditions.Count != requests.Count || conditions.Any(condition => condition.Length != _plan.Conditions.ConditionBytes))
         {
-            Interlocked.Increment(ref _encoderCalls);
-            IReadOnlyList<byte[]> conditions = encoder.Encode(chunk, cancellationToken);
-            if (conditions.Count != chunk.Length || conditions.Any(condition => condition.Length != _plan.Conditions.ConditionBytes))
-            {
-                throw new InvalidOperationException(
-                    $"the encoder gave {conditions.Count} conditions for {chunk.Length} prompts, of {string.Join(", ", conditions.Select(condition => condition.Length).Distinct())} bytes where {_plan.Conditions.ConditionBytes} were due");
-            }
-
-            Interlocked.Add(ref _conditionPasses, chunk.Length);
-            made.AddRange(conditions);
+            throw new InvalidOperationException(
+                $"the encoder gave {conditions.Count} conditions for {requests.Count} prompts, of {string.Join(", ", conditions.Select(condition => condition.Length).Distinct())} bytes where {_plan.Conditions.ConditionBytes} were due");
         }
 
-        return made;
+        Interlocked.Add(ref _conditionPasses, requests.Count);
+        return conditions;
     }
 
     private void Denoise(DenoiseTask task, IImageDenoiser denoiser)

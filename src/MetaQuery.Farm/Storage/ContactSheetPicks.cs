@@ -5,12 +5,12 @@ using MetaQuery.Imaging;
 namespace MetaQuery.Farm;
 
 /// <summary>The few samples that go onto the contact sheet: prompts spread evenly over the job, kept aside as their shards are finished.</summary>
-internal sealed class ContactSheetPicks
+internal sealed class ContactSheetPicks : IDisposable
 {
     private const int MaxImagesPerPrompt = 8;
-    private const string Folder = "contact-sheet";
+    private const string FileName = "contact-sheet.spool";
 
-    private readonly string? _folder;
+    private readonly SampleSpool? _kept;
     private readonly long _imageCount;
     private readonly int _imagesPerPrompt;
     private readonly int _shownPerPrompt;
@@ -30,7 +30,7 @@ internal sealed class ContactSheetPicks
             return;
         }
 
-        _folder = Path.Combine(workFolder, Folder);
+        _kept = new SampleSpool(Path.Combine(workFolder, FileName), 0, _imageCount);
         _shownPerPrompt = Math.Min(Math.Min(imagesPerPrompt, MaxImagesPerPrompt), most);
         long shownPrompts = Math.Min(promptCount, most / _shownPerPrompt);
         for (long i = 0; i < shownPrompts; i++)
@@ -47,21 +47,23 @@ internal sealed class ContactSheetPicks
     /// <summary>Keeps a finished sample if it was picked.</summary>
     public void Keep(long position, ReadOnlySpan<byte> image, ReadOnlySpan<byte> caption)
     {
-        if (_folder is null || !_positions.Contains(position))
+        if (_positions.Contains(position))
         {
-            return;
+            _kept?.Append(SpoolKind.Sample, position, image, caption, []);
         }
-
-        Directory.CreateDirectory(_folder);
-        AtomicFile.WriteAllBytes(ImagePath(position), image);
-        AtomicFile.WriteAllBytes(Path.ChangeExtension(ImagePath(position), ".txt"), caption);
     }
+
+    /// <summary>Positions that were picked but are not kept: given up, or in a shard that an earlier run finished.</summary>
+    public IEnumerable<long> Missing => _positions.Where(position => _kept?.KindOf(position) is null).Order();
+
+    /// <summary>Makes what was kept last: before the shard that held it counts as finished.</summary>
+    public void Flush() => _kept?.Flush();
 
     /// <summary>Draws the sheet from what was kept.</summary>
     /// <returns>Its path; null where nothing was kept.</returns>
     public string? Draw(string path)
     {
-        if (_folder is null)
+        if (_kept is null)
         {
             return null;
         }
@@ -74,11 +76,12 @@ internal sealed class ContactSheetPicks
             string caption = "";
             for (int sample = 0; sample < _shownPerPrompt; sample++)
             {
-                string image = ImagePath((prompt * _imagesPerPrompt) + sample);
-                if (File.Exists(image)) // a sample that was given up is missing here
+                long position = (prompt * _imagesPerPrompt) + sample;
+                if (_kept.KindOf(position) is not null) // a sample that was given up is missing here
                 {
-                    images.Add(ImageDecoder.Decode(File.ReadAllBytes(image)));
-                    caption = Encoding.UTF8.GetString(File.ReadAllBytes(Path.ChangeExtension(image, ".txt")));
+                    (byte[] image, byte[] text, _) = _kept.Read(position);
+                    images.Add(ImageDecoder.Decode(image));
+                    caption = Encoding.UTF8.GetString(text);
                 }
             }
 
@@ -98,5 +101,5 @@ internal sealed class ContactSheetPicks
         return path;
     }
 
-    private string ImagePath(long position) => Path.Combine(_folder!, $"{position}.image");
+    public void Dispose() => _kept?.Dispose();
 }

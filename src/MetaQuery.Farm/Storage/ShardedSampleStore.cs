@@ -128,6 +128,22 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
         return failures;
     }
 
+    /// <summary>Takes the contact sheet's samples that a run before this one finished out of their shards.</summary>
+    public void CollectPicks()
+    {
+        foreach (IGrouping<long, long> shard in _picks.Missing.GroupBy(_layout.ShardOf).ToList())
+        {
+            Dictionary<string, long> wanted = shard.ToDictionary(_layout.Key);
+            foreach (ShardSample sample in WebDatasetShardReader.Read(_folder.PathOf(_layout.ShardName(shard.Key))))
+            {
+                if (wanted.TryGetValue(sample.Key, out long position))
+                {
+                    _picks.Keep(position, Part(sample, _extension), Part(sample, "txt"));
+                }
+            }
+        }
+    }
+
     public void Dispose()
     {
         foreach (SampleSpool spool in _spools.Values)
@@ -196,12 +212,14 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
 
         foreach (ShardSample sample in WebDatasetShardReader.Read(path))
         {
-            ReadOnlySpan<byte> Part(string extension) => sample.Files.Single(file => file.Extension == extension).Content.Span;
-            spool.Append(SpoolKind.Sample, positions[sample.Key], Part(_extension), Part("txt"), Part("json"));
+            spool.Append(SpoolKind.Sample, positions[sample.Key], Part(sample, _extension), Part(sample, "txt"), Part(sample, "json"));
         }
 
         spool.Flush();
     }
+
+    private static ReadOnlySpan<byte> Part(ShardSample sample, string extension) =>
+        sample.Files.Single(file => file.Extension == extension).Content.Span;
 
     private void DropFailures(long shard)
     {
@@ -267,6 +285,7 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
                 _picks.Keep(position, first, second);
             }
 
+            _picks.Flush();
             string failurePath = _folder.PathOf(FailureFile.NameFor(name));
             if (failures.Length > 0)
             {

@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "lanes.h"
 #include "parallel.h"
+#include "scratch.h"
 
 #include <cmath>
 #include <cstdlib>
@@ -15,22 +16,6 @@ template <class Body> void with_type(int type, Body body) {
     if (type == kBFloat16) body(static_cast<BFloat16*>(nullptr)); else body(static_cast<float*>(nullptr));
 }
 #define ELEMENT(tag) std::remove_pointer_t<decltype(tag)>
-
-// Grows and never shrinks: a slot's thread asks for the same sizes in every step.
-struct Scratch {
-    float* data = nullptr; size_t size = 0;
-    float* take(size_t floats) {
-        if (floats > size) {
-            std::free(data);
-            data = static_cast<float*>(std::aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64));
-            if (data == nullptr) std::abort();  // out of memory inside a kernel: there is nobody to tell
-            size = floats;
-        }
-        return data;
-    }
-    ~Scratch() { std::free(data); }
-};
-thread_local Scratch scratch;
 
 Lanes activate(Lanes v, int activation) {
     if (activation == kRelu) return larger(v, Lanes{});

@@ -30,4 +30,8 @@ enum Features { kAvx512BFloat16 = 1, kAmxBFloat16 = 2 };
     X(pack_weights, (const float* weight, long n, long k, int type, void* packed))                                       \
     X(packed_matmul, (const void* a, int type, long ldA, const void* packed, const float* bias, int activation,          \
                       const float* gate, long gateStride, long tokens, int residual, void* out, int outType, long ldOut, \
-                      long m, long n, long k, int features, int threads))
+                      long m, long n, long k, int features, int threads))   \
+    X(sequence_attention, (const float* qkv, const float* cosines, const float* sines, const float* queryGamma,          \
+                           const float* keyGamma, float* cachedKeys, float* cachedValues, long capacity, long cached,    \
+                           int append, int causal, const long long* offsets, long sequences, void* out, int outType,     \
+                           long heads, long groups, long headSize, float scale, int threads))
