@@ -1,0 +1,43 @@
+using System.CommandLine;
+using MetaQuery.Farm;
+
+namespace MetaQuery.Cli.Commands;
+
+/// <summary><c>chat</c>: the frozen LLM of a model answers in text.</summary>
+internal static class ChatCommand
+{
+    public static Command Create()
+    {
+        var question = new Argument<string>("question") { Description = "What to ask; - reads it from stdin." };
+        var model = Values.Text("--model", "A folder under models/, or a path.", InstalledModels.Default, "NAME|FOLDER");
+        var system = new Option<string?>("--system") { Description = "System prompt (default: what the model's own template says).", HelpName = "TEXT" };
+        var maximum = Values.Number("--max-tokens", "Longest answer, in tokens (default 512).", 1, 1_000_000);
+        var temperature = Values.Number("--temperature", "0 takes the likeliest token each time (default 0).", 0.0, 10.0);
+        var topP = Values.Number("--top-p", "Draw among the likeliest tokens that reach this probability (default 1).", 0.001, 1.0);
+        var seed = Values.Number("--seed", "Of the drawing (default 0).", 0, int.MaxValue);
+        var dtype = Values.Dtype();
+        var threads = Values.Number("--threads", "Threads (default 1).", 1, 256);
+        var command = new Command("chat", "Ask the model's language model something.") { question, model, system, maximum, temperature, topP, seed, dtype, threads };
+        command.SetAction((result, stop) =>
+        {
+            var text = PromptFileCheck.Read(result.GetValue(question)!);
+            var folder = InstalledModels.Find(result.GetValue(model)!);
+            foreach (var piece in LoadedChat.Ask(
+                folder,
+                result.GetValue(dtype),
+                result.GetValue(threads) ?? 1,
+                new Pipelines.ChatOptions(
+                    result.GetValue(temperature) ?? 0, result.GetValue(topP) ?? 1, result.GetValue(seed) ?? 0, result.GetValue(maximum) ?? 512, result.GetValue(system)),
+                text,
+                stop))
+            {
+                Console.Write(piece);
+                Console.Out.Flush();
+            }
+
+            Console.WriteLine();
+            return Task.FromResult(ExitCodes.Success);
+        });
+        return command;
+    }
+}

@@ -1,0 +1,73 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using System.Numerics;
+using MetaQuery.Farm;
+using MetaQuery.Imaging;
+
+namespace MetaQuery.Cli.Commands;
+
+/// <summary>Options whose values are checked while the command line is read, with an error that says what would be right.</summary>
+internal static class Values
+{
+    public static Option<T?> Number<T>(string name, string description, T least, T most, string? alias = null)
+        where T : struct, INumber<T> => new(name, alias is null ? [] : [alias])
+        {
+            Description = description,
+            HelpName = "NUMBER",
+            CustomParser = result => Parse<T>(result, name, text => T.TryParse(text, NumberStyles.Number, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most
+                ? value
+                : null, $"a {(typeof(T) == typeof(float) || typeof(T) == typeof(double) ? "number" : "whole number")} from {least} to {most}"),
+        };
+
+    public static Option<ImageSize?> Size() => new("--size")
+    {
+        Description = "Picture size in pixels: one number for both sides, or HEIGHTxWIDTH (default: the model's).",
+        HelpName = "HxW",
+        CustomParser = result => Parse(result, "--size", ParseSize, "a side such as 64, or HEIGHTxWIDTH such as 64x96"),
+    };
+
+    public static Option<ImageFormat> Format() => new("--format")
+    {
+        Description = "png, jpg or webp.",
+        HelpName = "FORMAT",
+        DefaultValueFactory = _ => ImageFormat.Png,
+        CustomParser = result => Parse(result, "--format", ImageEncoder.Parse, "png, jpg or webp") ?? ImageFormat.Png,
+    };
+
+    public static Option<string?> Dtype() => new("--dtype")
+    {
+        Description = "float32 or bfloat16 (default: bfloat16 where the processor computes in it).",
+        HelpName = "DTYPE",
+        CustomParser = result => result.Tokens[0].Value switch
+        {
+            "float32" or "fp32" => "float32",
+            "bfloat16" or "bf16" => "bfloat16",
+            var other => Refuse<string>(result, $"--dtype {other}: must be float32 or bfloat16"),
+        },
+    };
+
+    public static Option<string> Text(string name, string description, string standard, string helpName) => new(name)
+    {
+        Description = description,
+        HelpName = helpName,
+        DefaultValueFactory = _ => standard,
+    };
+
+    internal static ImageSize? ParseSize(string text)
+    {
+        var parts = text.Split('x', 'X', '×');
+        return parts.Length is 1 or 2 && parts.All(p => int.TryParse(p, NumberStyles.None, CultureInfo.InvariantCulture, out var side) && side > 0)
+            ? new ImageSize(int.Parse(parts[0]), int.Parse(parts[^1]))
+            : null;
+    }
+
+    private static T? Parse<T>(ArgumentResult result, string name, Func<string, T?> parse, string right)
+        where T : struct => parse(result.Tokens[0].Value) is { } value ? value : Refuse<T?>(result, $"{name} {result.Tokens[0].Value}: must be {right}");
+
+    private static T? Refuse<T>(ArgumentResult result, string message)
+    {
+        result.AddError(message);
+        return default;
+    }
+}

@@ -1,0 +1,71 @@
+using System.CommandLine;
+using MetaQuery.Data;
+using MetaQuery.Farm;
+using MetaQuery.Models.Checkpoints;
+using MetaQuery.Pipelines;
+using MetaQuery.Tokenizers;
+
+namespace MetaQuery.Cli;
+
+/// <summary>A command line that cannot be carried out: one line, what and where and what would be right.</summary>
+internal sealed class UsageException(string message) : Exception(message)
+{
+    public bool IsTransient => false;
+}
+
+/// <summary>Failures become one line on stderr and an exit code (docs/cli.md has the table).</summary>
+internal static class Failure
+{
+    private const string TraceVariable = "METAQUERY_TRACE";
+
+    public static Exception Of(ParseResult result)
+    {
+        var command = result.CommandResult.Command;
+        var error = result.Errors[0].Message;
+        if (command.Subcommands.Count > 0 && result.UnmatchedTokens.Count == 0)
+        {
+            error = $"{command.Name} needs one of: {string.Join(", ", command.Subcommands.Select(c => c.Name))}";
+        }
+
+        return new UsageException($"{error.TrimEnd('.')}; ./farm {Path(result)}--help shows what is right");
+    }
+
+    public static int Report(Exception error)
+    {
+        var code = CodeOf(error);
+        var message = code switch
+        {
+            ExitCodes.Unexpected => $"unexpected {error.GetType().Name}: {error.Message} ({TraceVariable}=1 shows where)",
+            ExitCodes.Cancelled => "stopped",
+            _ => error.Message,
+        };
+        Console.Error.WriteLine("farm: " + OneLine(message));
+        if (Environment.GetEnvironmentVariable(TraceVariable) is { Length: > 0 })
+        {
+            Console.Error.WriteLine(error);
+        }
+
+        return code;
+    }
+
+    public static string OneLine(string text) => string.Join(' ', text.Split((char[])['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+
+    internal static int CodeOf(Exception error) => error switch
+    {
+        UsageException => ExitCodes.InvalidInput,
+        CheckpointException or PipelineException or TokenizerException or ChatTemplateException => ExitCodes.Model,
+        AggregateException { InnerExceptions.Count: 1, InnerException: { } inner } => CodeOf(inner),
+        _ => ExitCodes.For(error),
+    };
+
+    private static string Path(ParseResult result)
+    {
+        var names = new List<string>();
+        for (var at = result.CommandResult; at.Parent is System.CommandLine.Parsing.CommandResult parent; at = parent)
+        {
+            names.Insert(0, at.Command.Name);
+        }
+
+        return string.Concat(names.Select(n => n + " "));
+    }
+}

@@ -1,0 +1,16 @@
+using MetaQuery.Farm;
+
+namespace MetaQuery.Cli;
+
+/// <summary>A model folder, loaded, and the farm that runs in this process over it.</summary>
+internal sealed class LoadedFarm(IFarmModel model) : IDisposable
+{
+    public EmbeddedFarm Embedded { get; } = new(model);
+
+    /// <param name="dtype">float32, bfloat16, or null for the faster on this machine.</param>
+    /// <param name="threads">Threads of each slot.</param>
+    public static LoadedFarm Load(string folder, string? dtype, int threads) =>
+        throw new UsageException($"{folder}: this build cannot make pictures yet ({dtype}, {threads} threads)");
+
+    public void Dispose() => (model as IDisposable)?.Dispose();
+}
