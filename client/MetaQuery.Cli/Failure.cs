@@ -22,9 +22,10 @@ internal static class Failure
     {
         var command = result.CommandResult.Command;
         var error = result.Errors[0].Message;
-        if (command.Subcommands.Count > 0 && result.UnmatchedTokens.Count == 0)
+        if (command.Subcommands.Count > 0)
         {
-            error = $"{command.Name} needs one of: {string.Join(", ", command.Subcommands.Select(c => c.Name))}";
+            var known = string.Join(", ", command.Subcommands.Select(c => c.Name));
+            error = result.UnmatchedTokens.Count > 0 ? $"'{result.UnmatchedTokens[0]}' is no command; there are {known}" : $"{command.Name} needs one of: {known}";
         }
 
         return new UsageException($"{error.TrimEnd('.')}; ./farm {Path(result)}--help shows what is right");

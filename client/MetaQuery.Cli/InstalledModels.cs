@@ -1,4 +1,4 @@
-using System.Text.Json;
+using MetaQuery.Models.Checkpoints;
 
 namespace MetaQuery.Cli;
 
@@ -13,10 +13,8 @@ internal static class InstalledModels
         ? named
         : Path.Combine(RepositoryRoot() ?? Environment.CurrentDirectory, "models");
 
-    /// <summary>Folders that hold a config.json, by name.</summary>
-    public static IEnumerable<string> All() => !Directory.Exists(Folder)
-        ? []
-        : Directory.EnumerateDirectories(Folder).Where(f => File.Exists(Path.Combine(f, "config.json"))).Order(StringComparer.Ordinal);
+    /// <summary>Every model in <see cref="Folder"/>, by name; also the broken ones, with what is wrong.</summary>
+    public static IReadOnlyList<InstalledModel> All(bool withSha256, CancellationToken cancellationToken = default) => ModelCatalog.Find(Folder, withSha256, cancellationToken);
 
     /// <summary>The folder of a model given by name or by path.</summary>
     /// <exception cref="UsageException">There is no such model.</exception>
@@ -29,29 +27,7 @@ internal static class InstalledModels
 
         return Directory.Exists(nameOrPath)
             ? nameOrPath
-            : throw new UsageException($"--model {nameOrPath}: neither a folder nor one of {string.Join(", ", All().Select(Path.GetFileName))} in {Folder}");
-    }
-
-    /// <summary>A file's licence as licenses/licenses.json states it: by path, or under "*".</summary>
-    public static string LicenceOf(string modelFolder, string path)
-    {
-        var file = Path.Combine(modelFolder, "licenses", "licenses.json");
-        if (!File.Exists(file))
-        {
-            return "not stated";
-        }
-
-        try
-        {
-            using var document = JsonDocument.Parse(File.ReadAllBytes(file));
-            return document.RootElement.TryGetProperty(path, out var own) || document.RootElement.TryGetProperty("*", out own)
-                ? own.GetString() ?? "not stated"
-                : "not stated";
-        }
-        catch (Exception error) when (error is JsonException or InvalidOperationException)
-        {
-            throw new UsageException($"{file}: not a JSON object of licences by file name: {error.Message}");
-        }
+            : throw new UsageException($"--model {nameOrPath}: neither a folder nor one of {string.Join(", ", All(withSha256: false).Select(m => m.Name))} in {Folder}");
     }
 
     private static string? RepositoryRoot()

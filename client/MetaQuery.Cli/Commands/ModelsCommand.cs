@@ -1,39 +1,42 @@
 using System.CommandLine;
 using MetaQuery.Cli.Output;
 using MetaQuery.Farm;
-using MetaQuery.Pipelines;
 
 namespace MetaQuery.Cli.Commands;
 
-/// <summary><c>models</c>: what is installed, with licence, size and sha256 of every file.</summary>
+/// <summary><c>models</c>: what is installed, with licence, size and sha256 of every file of weights.</summary>
 internal static class ModelsCommand
 {
     public static Command Create()
     {
         var command = new Command("models", "List the installed models, with licence, size and sha256.");
-        command.SetAction((_, _) => Task.FromResult(List()));
+        command.SetAction((_, stop) => Task.FromResult(List(stop)));
         return command;
     }
 
-    private static int List()
+    private static int List(CancellationToken stop)
     {
-        var folders = InstalledModels.All().ToList();
-        if (folders.Count == 0)
+        var models = InstalledModels.All(withSha256: true, stop);
+        foreach (var model in models)
+        {
+            Console.WriteLine(model.Problem is { } problem
+                ? $"{model.Name}: cannot be used: {problem}"
+                : $"{model.Name}: {Sizes.Bytes(model.Bytes)} in {model.Folder}");
+            foreach (var part in model.Parts)
+            {
+                Console.WriteLine($"  {part.Name}: {part.ClassName ?? "weights"}, {part.Format}, licence {part.Licence ?? "not stated"}");
+                foreach (var file in part.Files)
+                {
+                    Console.WriteLine($"    {file.Path}, {Sizes.Bytes(file.Bytes)}, sha256 {file.Sha256}");
+                }
+            }
+        }
+
+        if (models.Count == 0)
         {
             Console.WriteLine($"no model lies in {InstalledModels.Folder}");
         }
 
-        foreach (var folder in folders)
-        {
-            var model = MetaQueryModelFolder.Open(folder);
-            Console.WriteLine($"{model.Name}: {Sizes.Bytes(model.Files.Sum(f => f.Bytes))}, sha256 {model.Revision}, {folder}");
-            var width = model.Files.Max(f => f.Path.Length);
-            foreach (var file in model.Files)
-            {
-                Console.WriteLine($"  {file.Path.PadRight(width)}  {Sizes.Bytes(file.Bytes),11}  sha256 {file.Sha256}  {InstalledModels.LicenceOf(folder, file.Path)}");
-            }
-        }
-
-        return ExitCodes.Success;
+        return models.All(m => m.Problem is null) ? ExitCodes.Success : ExitCodes.Model;
     }
 }

@@ -29,9 +29,8 @@ internal static class Values
 
     public static Option<ImageFormat> Format() => new("--format")
     {
-        Description = "png, jpg or webp.",
+        Description = "png, jpg or webp (default png).",
         HelpName = "FORMAT",
-        DefaultValueFactory = _ => ImageFormat.Png,
         CustomParser = result => Parse(result, "--format", ImageEncoder.Parse, "png, jpg or webp") ?? ImageFormat.Png,
     };
 
