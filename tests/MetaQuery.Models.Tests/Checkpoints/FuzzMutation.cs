@@ -117,6 +117,6 @@ static partial class FuzzMutator
         return [.. BitConverter.GetBytes(mutation.KeepsHeaderLength ? (ulong)rewritten.Length : length), .. rewritten, .. bytes[(8 + headerBytes)..]];
     }
 
-    [GeneratedRegex("""[0-9]+|"[^"]*"|[\[\]{},:]""")]
+    [GeneratedRegex("""[0-9]+|"[^"]*"|[\[\]{},:]""", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Token();
 }

@@ -42,6 +42,7 @@ static unsafe class GgufDecoder
     }
 
     /// <summary>Decodes blocks to element <paramref name="index"/> and on of the destination.</summary>
+    [SkipLocalsInit] // the chunk would be cleared once for every row
     static void Decode(BlockDecoder.Run decode, byte* source, nint destination, long index, long blocks, GgmlType type, ScalarType decoded)
     {
         if (decoded == ScalarType.Float32)
@@ -70,6 +71,7 @@ static unsafe class GgufDecoder
         for (long i = 0; i < count; i += 16)
             Vector256.Narrow(Rounded(source + i), Rounded(source + i + 8)).Store(destination + i);
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static Vector256<uint> Rounded(float* at)
         {
             var values = Vector256.Load(at);

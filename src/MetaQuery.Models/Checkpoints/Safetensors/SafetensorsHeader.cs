@@ -68,7 +68,7 @@ sealed class SafetensorsHeader
             throw CheckpointException.OfFile(path, "not a safetensors file: the header does not begin with \"{\"");
         if (!Utf8.IsValid(json))
             throw CheckpointException.OfFile(path, "the header is not valid UTF-8");
-        var byName = new Dictionary<string, SafetensorsEntry>(json.Length / SmallestEntryBytes);
+        var named = new Dictionary<string, SafetensorsEntry>(json.Length / SmallestEntryBytes);
         Dictionary<string, string>? metadata = null;
         var reader = new StrictJson(path, "header", json);
         reader.BeginObject("the header");
@@ -83,18 +83,18 @@ sealed class SafetensorsHeader
             else
             {
                 reader.Tensor = name;
-                if (!byName.TryAdd(name, ReadEntry(ref reader, path, name)))
+                if (!named.TryAdd(name, ReadEntry(ref reader, path, name)))
                     throw CheckpointException.OfTensor(path, name, "the name stands twice in the header");
                 reader.Tensor = null;
             }
         }
         reader.End();
 
-        var entries = new SafetensorsEntry[byName.Count];
-        byName.Values.CopyTo(entries, 0);
+        var entries = new SafetensorsEntry[named.Count];
+        named.Values.CopyTo(entries, 0);
         Array.Sort(entries, static (a, b) => a.Begin != b.Begin ? a.Begin.CompareTo(b.Begin) : a.End.CompareTo(b.End));
         CheckCoverage(path, entries, dataBytes);
-        return new SafetensorsHeader(byName, entries, metadata ?? [], dataStart);
+        return new SafetensorsHeader(named, entries, metadata ?? [], dataStart);
     }
 
     static Dictionary<string, string> ReadMetadata(ref StrictJson reader)
