@@ -74,7 +74,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
         : Enumerable.Range(0, mutation.Edits.Length).Select(i => mutation with { Edits = [.. mutation.Edits[..i], .. mutation.Edits[(i + 1)..]] });
 
     /// <summary>What is wrong with how a file was handled, or null.</summary>
-    static string? Check(FuzzFile file, byte[] bytes, out bool isRead)
+    static string? Check(FuzzFile file, byte[] bytes, out bool isRead, bool isRepeated = false)
     {
         isRead = false;
         long before = GC.GetAllocatedBytesForCurrentThread();
@@ -96,6 +96,8 @@ public sealed class FuzzTests(ITestOutputHelper output)
             complaint = $"an exception of another type: {e}";
         }
         var elapsed = Stopwatch.GetElapsedTime(start);
+        if (elapsed > Longest && !isRepeated)
+            return Check(file, bytes, out isRead, isRepeated: true); // a machine that paused does not do so twice in the same place
         long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         if (elapsed > Longest)
             complaint ??= $"it took {elapsed}";

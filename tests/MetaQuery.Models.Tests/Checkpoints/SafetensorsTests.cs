@@ -111,25 +111,28 @@ public sealed class SafetensorsTests : IDisposable
     }
 
     [Fact]
-    public void A_header_of_the_largest_size_is_read_in_linear_time_and_bounded_memory()
+    public void A_header_of_many_tensors_is_read_in_linear_time_and_bounded_memory()
     {
-        // As many tensors as a megabyte holds, then eight times as many: neither names nor ranges may be searched one by one.
-        TimeSpan small = Open(20_000), large = Open(160_000);
-        Assert.True(large < TimeSpan.FromTicks(Math.Max(small.Ticks, TimeSpan.TicksPerMillisecond * 20) * 40), $"20,000 tensors took {small}, 160,000 took {large}");
+        // Neither names nor ranges may be searched one by one: that would cost 64 times as much for eight times the tensors.
+        TimeSpan small = Open(10_000), large = Open(80_000);
+        Assert.True(large < 24 * small, $"10,000 tensors took {small} of processor time, 80,000 took {large}");
 
         static TimeSpan Open(int tensors)
         {
             byte[] bytes = SafetensorsBuilder.Build("{" + string.Join(',', Enumerable.Range(0, tensors).Select(i => $$"""
                 "{{i}}":{"dtype":"U8","shape":[],"data_offsets":[{{i}},{{i + 1}}]}
                 """)) + "}", new byte[tensors]);
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            var watch = System.Diagnostics.Stopwatch.StartNew();
-            using var file = SafetensorsFile.Parse("many.safetensors", bytes);
-            var elapsed = watch.Elapsed;
-            long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
-            Assert.True(allocated <= (4L * bytes.Length) + (16 << 20), $"{allocated} bytes were allocated for {bytes.Length}");
-            Assert.Equal(tensors, file.Keys.Count);
-            return elapsed;
+            return Enumerable.Range(0, 3).Min(_ =>
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                var start = Environment.CpuUsage.TotalTime;
+                using var file = SafetensorsFile.Parse("many.safetensors", bytes);
+                var used = Environment.CpuUsage.TotalTime - start;
+                long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+                Assert.True(allocated <= (4L * bytes.Length) + (16 << 20), $"{allocated} bytes were allocated for {bytes.Length}");
+                Assert.Equal(tensors, file.Keys.Count);
+                return used;
+            });
         }
     }
 
