@@ -23,6 +23,7 @@ public sealed record ManifestHeader
 /// <summary>
 /// manifest.jsonl: append-only; a header, then a line per finished shard. A later line for a shard supersedes the earlier one.
 /// A line counts when its newline is there: what a killed writer left of a line is passed over, and cut off by the next writer.
+/// One process writes at a time; who owns the folder sees to that. Any may read meanwhile.
 /// </summary>
 public sealed class Manifest : IDisposable
 {
@@ -68,7 +69,7 @@ public sealed class Manifest : IDisposable
     }
 
     /// <summary>Opens for appending; what a killed writer left of a last line is cut off.</summary>
-    /// <exception cref="ManifestException">Missing, not a manifest, of a version not known here, in use, or a line before the last is malformed.</exception>
+    /// <exception cref="ManifestException">Missing, not a manifest, of a version not known here, or a line before the last is malformed.</exception>
     public static Manifest Open(string path)
     {
         FileStream stream = OpenFile(path, FileAccess.ReadWrite);

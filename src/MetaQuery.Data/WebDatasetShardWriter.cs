@@ -13,7 +13,7 @@ public sealed class WebDatasetShardWriter : IDisposable
 {
     private static readonly SearchValues<char> KeyCharacters = SearchValues.Create("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_");
     private static readonly SearchValues<char> ExtensionCharacters = SearchValues.Create("0123456789abcdefghijklmnopqrstuvwxyz_.");
-    private static readonly byte[] Zeros = new byte[TarHeader.RecordBytes];
+    private static readonly byte[] Zeros = new byte[TarHeader.RecordBytes + (2 * TarHeader.BlockBytes)]; // the most that ends an archive
 
     private readonly AtomicFile _file;
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

@@ -18,6 +18,7 @@ public static class ContactSheet
     private const int MaxCaptionLines = 3;
     private const int MaxWidthPixels = 2400;
     private const double WantedRatio = 4.0 / 3;
+    private const double EmptyPlaceWeight = 2; // a last row with gaps looks worse than a sheet somewhat wider or higher
     private const byte TextGrey = 0x33;
     private const byte FaintGrey = 0x80;
     private const byte BorderGrey = 0xDD;
@@ -148,7 +149,7 @@ public static class ContactSheet
 
         public int ImagesHeight(int count) => ((count + ImagesAcross - 1) / ImagesAcross * (CellHeightPixels + ImageGapPixels)) - ImageGapPixels;
 
-        /// <summary>The number of columns whose sheet comes nearest to the wanted ratio.</summary>
+        /// <summary>The number of columns whose sheet comes nearest to the wanted ratio and leaves few places empty.</summary>
         public static Layout For(IReadOnlyList<ContactSheetGroup> groups)
         {
             (int width, int height) = (0, 0);
@@ -165,7 +166,8 @@ public static class ContactSheet
             for (int columns = 1; columns <= groups.Count; columns++)
             {
                 Layout layout = Measure(groups, new Layout(columns, across, width, height, []));
-                double distance = Math.Abs(Math.Log(layout.WidthPixels / (WantedRatio * layout.HeightPixels)));
+                int places = columns * layout.RowHeights.Count;
+                double distance = Math.Abs(Math.Log(layout.WidthPixels / (WantedRatio * layout.HeightPixels))) + (EmptyPlaceWeight * (places - groups.Count) / places);
                 if (columns > 1 && (layout.WidthPixels > MaxWidthPixels || distance >= bestDistance))
                 {
                     continue;

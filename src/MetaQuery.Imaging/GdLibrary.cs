@@ -49,20 +49,21 @@ internal sealed unsafe class GdLibrary
         fixed (byte* data = file)
         {
             image = header.Format == ImageFormat.Webp ? _fromWebp(file.Length, data) : _fromJpeg(file.Length, data, 0);
-            if (image == null && header.Format == ImageFormat.Jpeg && IsHarmless(t_error))
-            {
-                image = _fromJpeg(file.Length, data, 1);
-            }
         }
 
         if (image == null)
         {
-            string reason = t_error is null ? "" : $": {t_error}";
-            throw new ImageFormatException($"the {header.Format} is damaged{reason}");
+            throw new ImageFormatException($"the {header.Format} is damaged{Reason()}");
         }
 
         try
         {
+            // libjpeg fills what it cannot read with what it has and only warns
+            if (t_error is not null && !IsHarmless(t_error))
+            {
+                throw new ImageFormatException($"the {header.Format} is damaged{Reason()}");
+            }
+
             if (image->Width != header.WidthPixels || image->Height != header.HeightPixels || image->TrueColorPixels == null)
             {
                 throw new ImageFormatException($"the {header.Format} says {header.WidthPixels} × {header.HeightPixels} pixels and holds {image->Width} × {image->Height}");
@@ -131,9 +132,9 @@ internal sealed unsafe class GdLibrary
     private static string Reason() => t_error is null ? "" : $": {t_error}";
 
     /// <summary>Warnings of libjpeg that cost no pixel; all others (a bad code, an early end) mean a picture that is partly invented.</summary>
-    private static bool IsHarmless(string? warning) => warning is not null
-        && (warning.Contains("extraneous bytes before marker", StringComparison.Ordinal)
-            || warning.Contains("Unknown Adobe color transform", StringComparison.Ordinal));
+    private static bool IsHarmless(string warning) =>
+        warning.Contains("extraneous bytes before marker", StringComparison.Ordinal)
+        || warning.Contains("Unknown Adobe color transform", StringComparison.Ordinal);
 
     private static RgbImage Copy(GdImage* image)
     {

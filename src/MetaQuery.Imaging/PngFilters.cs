@@ -88,12 +88,27 @@ internal static class PngFilters
             case 2:
                 AddTo(row, above);
                 break;
-            default:
+            case 1:
+                for (int i = bytesPerPixel; i < row.Length; i++)
+                {
+                    row[i] += row[i - bytesPerPixel];
+                }
+
+                break;
+            case 3:
                 for (int i = 0; i < row.Length; i++)
                 {
-                    byte left = i < bytesPerPixel ? (byte)0 : row[i - bytesPerPixel];
-                    byte upLeft = i < bytesPerPixel ? (byte)0 : above[i - bytesPerPixel];
-                    row[i] += (byte)Predict(filter, left, above[i], upLeft);
+                    int left = i < bytesPerPixel ? 0 : row[i - bytesPerPixel];
+                    row[i] += (byte)((left + above[i]) >> 1);
+                }
+
+                break;
+            default:
+                int first = Math.Min(bytesPerPixel, row.Length);
+                AddTo(row[..first], above[..first]); // with nothing on the left Paeth's choice is the sample above
+                for (int i = first; i < row.Length; i++)
+                {
+                    row[i] += (byte)Paeth(row[i - bytesPerPixel], above[i], above[i - bytesPerPixel]);
                 }
 
                 break;

@@ -6,14 +6,15 @@ namespace MetaQuery.Imaging;
 /// A zlib stream (RFC 1950, 1951) whose bytes depend on the input alone. The zlib inside .NET changes with the runtime's version and
 /// takes other paths on other processors; shards are promised to be the same bytes everywhere, so pictures are packed here.
 /// </summary>
-/// <remarks>LZ77 over 32 KiB with hash chains and one step of lazy matching, Huffman codes of its own for each block of 32,768 symbols.</remarks>
+/// <remarks>LZ77 over 32 KiB with hash chains and one step of lazy matching; Huffman codes for each block of 32,768 symbols.</remarks>
 internal sealed class ZlibEncoder
 {
     private const int WindowBytes = 1 << 15;
     private const int HashBits = 15;
-    private const int MinMatch = 3;
+    private const int MinMatch = 6; // in filtered rows shorter ones cost more than their literals: zlib's Z_FILTERED
+    private const int HashedBytes = 4;
     private const int MaxMatch = 258;
-    private const int ChainDepth = 16;
+    private const int ChainDepth = 32;
     private const int GoodMatch = 32; // long enough not to look for a better one at the next byte
 
     private readonly int[] _head = new int[1 << HashBits]; // positions plus one: 0 means none
@@ -63,7 +64,7 @@ internal sealed class ZlibEncoder
         int blockStart = 0;
         int at = 0;
 
-        // of the byte before `at`: 0 it is written, 1 it waits as a literal, 3 or more a match waits that begins there
+        // of the byte before `at`: 0 it is written, 1 it waits as a literal, more: a match of that length waits that begins there
         int waiting = 0;
         int waitingDistance = 0;
         while (at < input.Length)
@@ -103,7 +104,7 @@ internal sealed class ZlibEncoder
 
         if (waiting != 0)
         {
-            _block.AddLiteral(input[^1]); // a match needs three bytes: at the end only a literal can wait
+            _block.AddLiteral(input[^1]); // at the last byte only a literal can wait: a match needs more
         }
 
         _block.Flush(_output, input[blockStart..], final: true);
@@ -145,7 +146,7 @@ internal sealed class ZlibEncoder
 
     private void Insert(ReadOnlySpan<byte> input, int at)
     {
-        if (at + MinMatch <= input.Length)
+        if (at + HashedBytes <= input.Length)
         {
             ref int head = ref _head[Hash(input, at)];
             _previous[at & (WindowBytes - 1)] = head;
@@ -154,5 +155,5 @@ internal sealed class ZlibEncoder
     }
 
     private static int Hash(ReadOnlySpan<byte> input, int at) =>
-        (int)(((input[at] | ((uint)input[at + 1] << 8) | ((uint)input[at + 2] << 16)) * 0x9E3779B1u) >> (32 - HashBits));
+        (int)((BinaryPrimitives.ReadUInt32LittleEndian(input[at..]) * 0x9E3779B1u) >> (32 - HashBits));
 }
