@@ -5,7 +5,7 @@ namespace MetaQuery.Farm.Tests;
 
 public sealed class ConditionCacheTests
 {
-    private static readonly ConditionIdentity Identity = new("rev", "tok", "template", "system", 16, "bfloat16", 8);
+    private static readonly ConditionIdentity Identity = new("rev", "tok", "template", "system", 16, "bfloat16", "numerics", 8);
 
     [Fact]
     public void What_many_threads_ask_for_at_once_is_encoded_once()

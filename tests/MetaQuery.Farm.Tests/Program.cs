@@ -10,7 +10,7 @@ internal static class Program
         switch (arguments)
         {
             case ["run", var prompts, var outFolder, var slots]:
-                // each task tells of its end before the next is told to begin, so that the parent can kill at a chosen point
+                // progress goes to the parent as lines, so that it can kill at a point of its choice
                 var model = new ToyModel();
                 JobResult result = await new EmbeddedFarm(model).RunAsync(
                     Run.Spec(prompts, outFolder), new FarmOptions { Slots = int.Parse(slots) }, new Lines(), CancellationToken.None);
@@ -30,6 +30,12 @@ internal static class Program
 
     private sealed class Lines : IProgress<JobProgress>
     {
-        public void Report(JobProgress value) => Console.WriteLine($"written {value.Written} {value.Resumed}");
+        public void Report(JobProgress value)
+        {
+            if (value.State != JobState.Planning) // what is there is counted after it
+            {
+                Console.WriteLine($"written {value.Written} {value.Resumed}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ namespace MetaQuery.Farm;
 /// <remarks>
 /// The hashed bytes, version 1, frozen by a test: the text <c>metaquery-condition</c>, then each part as its length (int32,
 /// little-endian) and its bytes (text as UTF-8, numbers as int32 little-endian), in the order version, model revision,
-/// tokenizer, chat template, system prompt, N, dtype, condition bytes, caption, number of images, each image's hash.
+/// tokenizer, chat template, system prompt, N, dtype, numerics, condition bytes, caption, number of images, each image's hash.
 /// </remarks>
 public readonly struct ConditionKey : IEquatable<ConditionKey>
 {
@@ -59,6 +59,7 @@ public readonly struct ConditionKey : IEquatable<ConditionKey>
             Write(parts, identity.SystemPrompt);
             Write(parts, identity.QueryTokens);
             Write(parts, identity.Dtype);
+            Write(parts, identity.Numerics);
             Write(parts, identity.ConditionBytes);
             _identity = parts.ToArray();
             _buffer = [.. _identity];

@@ -15,9 +15,10 @@ public sealed record ConditionRequest(string Caption, IReadOnlyList<string> Imag
 /// <param name="SystemPrompt">The system prompt's text.</param>
 /// <param name="QueryTokens">N, the number of learned query tokens.</param>
 /// <param name="Dtype">What the condition is computed in and stored in, such as <c>bfloat16/bfloat16</c>.</param>
+/// <param name="Numerics">The encoder's own numerics: two machines' conditions may differ in their last bits, and a cache may be shared.</param>
 /// <param name="ConditionBytes">Size of one condition in bytes; conditions of one encoder all have it.</param>
 public sealed record ConditionIdentity(
-    string ModelRevision, string Tokenizer, string ChatTemplate, string SystemPrompt, int QueryTokens, string Dtype, int ConditionBytes);
+    string ModelRevision, string Tokenizer, string ChatTemplate, string SystemPrompt, int QueryTokens, string Dtype, string Numerics, int ConditionBytes);
 
 /// <summary>The first half of the pipeline: prompts to conditions. A condition is opaque bytes here.</summary>
 /// <remarks>

@@ -46,7 +46,8 @@ internal sealed class JobIdentity
             ("batch_size", Text(settings.BatchSize)),
             ("model", plan.Images.ModelName),
             ("model_revision", plan.Images.ModelRevision),
-            ("conditions", ConditionKey.Create(plan.Conditions, new ConditionRequest("")).ToString()),
+            // numerics have rules of their own: see OutFolder
+            ("conditions", ConditionKey.Create(plan.Conditions with { Numerics = "" }, new ConditionRequest("")).ToString()),
             ("dtype", plan.Images.Numerics.Dtype),
         ]);
     }

@@ -47,10 +47,15 @@ public sealed class EmbeddedFarm
     }, cancellationToken);
 
     /// <summary>Turns a job into shards and a manifest, or goes on with one that was stopped.</summary>
+    /// <param name="spec">The job.</param>
+    /// <param name="options">How to run it.</param>
+    /// <param name="progress">Called from the working threads, one at a time, about ten times a second: must not block.</param>
+    /// <param name="cancellationToken">Stops within one denoising step.</param>
     /// <returns>How it ended: also when cancelled, with the folder in a state to go on from.</returns>
     /// <exception cref="FarmException">One line for the user, with an exit code (<see cref="ExitCodes.For"/>).</exception>
     /// <exception cref="PromptFileException">The prompt file is not usable, or changed while the job ran.</exception>
     /// <exception cref="StorageException">The folder cannot be written to; what was committed stays.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled while still planning: nothing was begun.</exception>
     public Task<JobResult> RunAsync(
         JobSpec spec, FarmOptions options, IProgress<JobProgress>? progress, CancellationToken cancellationToken) =>
         Task.Run(() => Run(spec, options, progress, cancellationToken), CancellationToken.None);
@@ -93,6 +98,7 @@ public sealed class EmbeddedFarm
     private JobResult Run(JobSpec spec, FarmOptions options, IProgress<JobProgress>? progress, CancellationToken cancellationToken)
     {
         JobSpecValidator.Check(options);
+        progress?.Report(new JobProgress(JobState.Planning, 0, 0, 0, 0, 0, 0, 0, 0, 0, null));
         JobPlan plan = JobPlan.Create(spec, _conditions, _images, cancellationToken);
         JobIdentity identity = JobIdentity.Create(plan);
         using OutFolder folder = OutFolder.Take(spec.OutFolder, identity, plan.Images.Numerics.ToString(), options.AllowOtherNumerics);

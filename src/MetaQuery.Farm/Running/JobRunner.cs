@@ -101,7 +101,7 @@ internal sealed class JobRunner
 
     private void CheckSlot(IConditionEncoder encoder, IImageDenoiser denoiser)
     {
-        if (denoiser.Info.ModelRevision != _plan.Images.ModelRevision || encoder.Identity != _plan.Conditions)
+        if (denoiser.Info.ModelRevision != _plan.Images.ModelRevision || encoder.Identity with { Numerics = _plan.Conditions.Numerics } != _plan.Conditions)
         {
             throw new ModelMismatchException($"a slot has model {denoiser.Info.ModelRevision}, the job {_plan.Images.ModelRevision}");
         }
@@ -139,7 +139,7 @@ internal sealed class JobRunner
 
     private void RunSlot(IConditionEncoder encoder, IImageDenoiser denoiser)
     {
-        var keys = new ConditionKey.KeyMaker(_plan.Conditions);
+        var keys = new ConditionKey.KeyMaker(encoder.Identity);
         try
         {
             while (NextTask() is { } task)

@@ -41,33 +41,25 @@ internal sealed class ProgressMeter(JobPlan plan, long resumedWritten, long resu
     /// <summary>Reports now, whatever was reported last.</summary>
     public JobProgress Report(JobState state)
     {
-        JobProgress now;
         lock (_gate)
         {
-            now = Snapshot(state);
+            JobProgress now = Snapshot(state);
             _lastReport = clock.GetTimestamp();
+            progress?.Report(now);
+            return now;
         }
-
-        progress?.Report(now);
-        return now;
     }
 
     private void Change(Action change)
     {
-        JobProgress? now = null;
-        lock (_gate)
+        lock (_gate) // held while reporting: counts reach the listener in the order they grew
         {
             change();
             if (progress is not null && clock.GetElapsedTime(_lastReport) >= ReportEvery)
             {
                 _lastReport = clock.GetTimestamp();
-                now = Snapshot(JobState.Running);
+                progress.Report(Snapshot(JobState.Running));
             }
-        }
-
-        if (now is not null)
-        {
-            progress!.Report(now);
         }
     }
 

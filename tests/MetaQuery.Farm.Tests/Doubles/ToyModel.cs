@@ -49,7 +49,7 @@ internal sealed class ToyModel : IFarmModel
     private sealed class Encoder(ToyModel model) : IConditionEncoder
     {
         public ConditionIdentity Identity { get; } =
-            new(model.Revision, "toy-tokenizer", "{{ toy }}", "toy system prompt", 16, "bfloat16", ConditionBytes);
+            new(model.Revision, "toy-tokenizer", "{{ toy }}", "toy system prompt", 16, "bfloat16", model.Numerics.ToString(), ConditionBytes);
 
         public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
         {
