@@ -6,8 +6,9 @@ using static TorchSharp.torch;
 namespace MetaQuery.Pipelines;
 
 /// <summary>How prompts are laid out in batches. Conditions are equal bit for bit only under equal settings.</summary>
-/// <param name="BatchSize">Rows of every batch; a batch with fewer prompts is filled up with copies, since float32 products of other heights differ in their last bits.</param>
-/// <param name="BucketTokens">A prompt is padded to the next multiple of this: its padding depends on itself alone.</param>
+/// <param name="BatchSize">Prompts that are encoded together. Packed layers take fewer as well; the others get batches filled up with copies,
+/// since libtorch's float32 products of other heights differ in their last bits.</param>
+/// <param name="BucketTokens">Without packed layers a prompt is padded to the next multiple of this: its padding depends on itself alone.</param>
 public sealed record ConditionEncoderOptions(int BatchSize = 8, int BucketTokens = 16);
 
 /// <summary>Captions -> conditions. A condition is a function of its caption: bit for bit the same alone, in any batch, at any place.</summary>
@@ -18,6 +19,7 @@ public sealed class ConditionEncoder : IDisposable
     private readonly MetaQueryPrompt _prompt;
     private readonly ConditionEncoderOptions _options;
     private readonly Lazy<KeyValueCache> _prefix;
+    private readonly Lazy<PackedCache> _packedPrefix;
 
     public ConditionEncoder(MllmInContext model, MetaQueryPrompt prompt, ConditionEncoderOptions? options = null)
     {
@@ -27,6 +29,7 @@ public sealed class ConditionEncoder : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BatchSize, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BucketTokens, nameof(options));
         _prefix = new Lazy<KeyValueCache>(ReadPrefix);
+        _packedPrefix = new Lazy<PackedCache>(ReadPackedPrefix);
     }
 
     /// <summary>Prompts that went through the MLLM so far.</summary>
@@ -73,6 +76,8 @@ public sealed class ConditionEncoder : IDisposable
     {
         if (_prefix.IsValueCreated)
             _prefix.Value.Dispose();
+        if (_packedPrefix.IsValueCreated)
+            _packedPrefix.Value.Dispose();
     }
 
     private Row Layout(int index, long[] ids)
@@ -80,6 +85,8 @@ public sealed class ConditionEncoder : IDisposable
         var prefix = _prompt.SharedPrefix.Count;
         var hasPrefix = prefix > 0 && ids.Length > prefix && ids.Take(prefix).SequenceEqual(_prompt.SharedPrefix);
         var rest = hasPrefix ? ids[prefix..] : ids;
+        if (_model.Decoder.IsPacked)
+            return new Row(index, rest, hasPrefix, PaddedLength: 0);
         // The new tokens stand behind the text, and count towards the bucket: the products' height is their sum.
         var newTokens = _model.NumMetaqueries + 1;
         var padded = ((rest.Length + newTokens + _options.BucketTokens - 1) / _options.BucketTokens * _options.BucketTokens) - newTokens;
@@ -103,6 +110,8 @@ public sealed class ConditionEncoder : IDisposable
 
     private Tensor QueryStates(Row[] batch)
     {
+        if (_model.Decoder.IsPacked)
+            return _model.QueryStates([.. batch.Select(row => row.Ids)], batch[0].HasPrefix ? _packedPrefix.Value : null);
         var (length, prefix) = (batch[0].PaddedLength, batch[0].HasPrefix ? _prompt.SharedPrefix.Count : 0);
         var size = _options.BatchSize;
         var ids = new long[size * length];
@@ -129,6 +138,16 @@ public sealed class ConditionEncoder : IDisposable
         var mask = ones_like(ids);
         var cache = _model.Decoder.NewCache();
         _model.Decoder.Forward(_model.Decoder.Embed(ids), Attention.Positions(mask), Attention.CausalMask(mask, ids.shape[1]), cache);
+        return cache;
+    }
+
+    private PackedCache ReadPackedPrefix()
+    {
+        using var inference = inference_mode();
+        using var scope = NewDisposeScope();
+        var ids = tensor(_prompt.SharedPrefix.ToArray(), [1, _prompt.SharedPrefix.Count]);
+        var cache = _model.Decoder.NewPackedCache();
+        _model.Decoder.ForwardSequences(_model.Decoder.Embed(ids).squeeze(0), [0, _prompt.SharedPrefix.Count], cache, append: true);
         return cache;
     }
 

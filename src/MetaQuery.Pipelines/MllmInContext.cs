@@ -68,6 +68,32 @@ public sealed class MllmInContext : IDisposable
         return hidden.narrow(1, length - NumMetaqueries, NumMetaqueries).contiguous().MoveToOuterDisposeScope();
     }
 
+    /// <summary>Hidden states of the query tokens behind prompts of different lengths, by a decoder with packed layers: no padding, and a prompt's
+    /// states depend on it and the cache alone, bit for bit.</summary>
+    /// <param name="texts">Per prompt the ids up to the new tokens (behind the cached ones), at least one.</param>
+    /// <param name="cache">Earlier tokens that all prompts share; null: none.</param>
+    /// <returns>[B, N, C], float32, after the last norm.</returns>
+    public Tensor QueryStates(IReadOnlyList<long[]> texts, PackedCache? cache = null)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        using var scope = NewDisposeScope();
+        var embedded = Decoder.Embed(tensor(texts.SelectMany(text => text).ToArray(), [1, texts.Sum(text => text.Length)])).squeeze(0);
+        var newTokens = cat([NewRows.narrow(0, 0, 1), NewRows.narrow(0, Brackets, NumMetaqueries)], 0);
+        var parts = new List<Tensor>(2 * texts.Count);
+        var offsets = new long[texts.Count + 1];
+        long read = 0;
+        for (var i = 0; i < texts.Count; i++)
+        {
+            parts.Add(embedded.narrow(0, read, texts[i].Length));
+            parts.Add(newTokens);
+            read += texts[i].Length;
+            offsets[i + 1] = offsets[i] + texts[i].Length + newTokens.shape[0];
+        }
+
+        var hidden = Decoder.ForwardSequences(cat(parts, 0), offsets, cache);
+        return stack([.. offsets.Skip(1).Select(end => hidden.narrow(0, end - NumMetaqueries, NumMetaqueries))], 0).MoveToOuterDisposeScope();
+    }
+
     /// <summary>Ids of the new tokens as the reference numbers them, behind the decoder's table, closed by the end of the turn.</summary>
     public IEnumerable<long> NewTokenIds()
     {

@@ -23,23 +23,25 @@ public sealed class TextModel : IDisposable
     public MetaQueryPrompt Prompt { get; }
 
     /// <param name="dtype">What the matrix products run in: float32 or bfloat16.</param>
+    /// <param name="packed">For inference on the CPU: packed weights and fused kernels; null: wherever <paramref name="device"/> is the CPU.</param>
     /// <exception cref="CheckpointException">A part is malformed, or its sizes do not fit the others'.</exception>
     /// <exception cref="TokenizerException">The vocabulary cannot be used.</exception>
     /// <exception cref="ChatTemplateException">The checkpoint has no chat template, or one that cannot be used.</exception>
-    public static TextModel Load(MetaQueryModelFolder folder, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    public static TextModel Load(MetaQueryModelFolder folder, ScalarType dtype = ScalarType.Float32, Device? device = null, bool? packed = null)
     {
         ArgumentNullException.ThrowIfNull(folder);
         var (config, tokenizer, template) = ReadText(folder);
         using var checkpoint = folder.OpenCheckpoint();
         Check(folder, config);
+        var isPacked = packed ?? device is null or { type: DeviceType.CPU };
         var owned = new Stack<IDisposable>();
         try
         {
-            var decoder = LoadDecoder(folder, checkpoint, config, dtype, device);
+            var decoder = LoadDecoder(folder, checkpoint, config, dtype, device, isPacked);
             owned.Push(decoder);
             var rows = MllmInContext.LoadNewRows(checkpoint, config, folder.Config.NumMetaqueries, device);
             owned.Push(rows);
-            var connector = new MetaQueryConnector(ReadConnectorConfig(folder.Config, config, checkpoint), checkpoint.WithPrefix("model."), dtype, device);
+            var connector = new MetaQueryConnector(ReadConnectorConfig(folder.Config, config, checkpoint), checkpoint.WithPrefix("model."), dtype, device, isPacked);
             owned.Push(connector);
             return new TextModel(new MllmInContext(decoder, rows, connector), tokenizer, template, folder.Config);
         }
@@ -59,7 +61,7 @@ public sealed class TextModel : IDisposable
         ArgumentNullException.ThrowIfNull(folder);
         var (config, tokenizer, template) = ReadText(folder);
         using var checkpoint = folder.OpenCheckpoint();
-        return (LoadDecoder(folder, checkpoint, config, dtype, device), tokenizer, template);
+        return (LoadDecoder(folder, checkpoint, config, dtype, device, device is null or { type: DeviceType.CPU }), tokenizer, template);
     }
 
     public void Dispose() => Model.Dispose();
@@ -82,34 +84,34 @@ public sealed class TextModel : IDisposable
         return File.Exists(plain) || !File.Exists(plain + ".gz") ? plain : plain + ".gz";
     }
 
-    private static CausalDecoder LoadDecoder(MetaQueryModelFolder folder, WeightSource checkpoint, DecoderConfig config, ScalarType dtype, Device? device)
+    private static CausalDecoder LoadDecoder(MetaQueryModelFolder folder, WeightSource checkpoint, DecoderConfig config, ScalarType dtype, Device? device, bool packed)
     {
         if (folder.IsGguf)
         {
             using var file = GgufFile.Open(folder.MllmPath, Environment.ProcessorCount).AsHuggingFace();
-            return CausalDecoder.Load(config, file, dtype, device);
+            return CausalDecoder.Load(config, file, dtype, device, packed);
         }
 
         var mllm = HuggingFaceFolder.Open(folder.MllmPath);
         if (mllm.HasWeights())
         {
             using var weights = mllm.OpenWeights();
-            return CausalDecoder.Load(config, weights, dtype, device);
+            return CausalDecoder.Load(config, weights, dtype, device, packed);
         }
 
         // A full checkpoint of the reference: the MLLM's layers lie in it, under a table whose old rows weight decay has shrunk.
-        return LoadFromCheckpoint(config, checkpoint, dtype, device);
+        return LoadFromCheckpoint(config, checkpoint, dtype, device, packed);
     }
 
     /// <summary>The decoder inside a full checkpoint of the reference, of whose grown table the old rows are taken.</summary>
     /// <exception cref="CheckpointException">A tensor is missing or has another shape than the configuration says.</exception>
-    public static CausalDecoder LoadFromCheckpoint(DecoderConfig config, WeightSource checkpoint, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    public static CausalDecoder LoadFromCheckpoint(DecoderConfig config, WeightSource checkpoint, ScalarType dtype = ScalarType.Float32, Device? device = null, bool packed = false)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(checkpoint);
         var backbone = checkpoint.WithPrefix("model.mllm_backbone.");
         var rows = checked((int)backbone.Describe("model.embed_tokens.weight").Shape[0]);
-        return CausalDecoder.Load(config, backbone, dtype, device, withHead: config.TieWordEmbeddings, tableRows: rows);
+        return CausalDecoder.Load(config, backbone, dtype, device, packed, withHead: config.TieWordEmbeddings, tableRows: rows);
     }
 
     private static void Check(MetaQueryModelFolder folder, DecoderConfig decoder)

@@ -27,16 +27,18 @@ public sealed class MetaQueryConnector : IDisposable
 {
     private readonly ConnectorConfig _config;
     private readonly ScalarType _dtype;
-    private readonly TransformerLayer[] _layers;
+    private readonly TransformerLayer[] _layers = [];
     private readonly FusedLinear _first;
     private readonly FusedLinear _second;
+    private readonly PackedConnector? _packed;
     private readonly RmsNorm _norm;
     private readonly RotaryEmbedding _rotary;
 
     /// <param name="weights">Tensors named connector.0.layers... and so on; read during the call only.</param>
     /// <param name="dtype">float32 or bfloat16.</param>
+    /// <param name="packed">For inference on the CPU: packed weights and fused kernels, no gradients.</param>
     /// <exception cref="CheckpointException">The sizes do not fit each other, or a tensor is missing or has another shape.</exception>
-    public MetaQueryConnector(ConnectorConfig config, WeightSource weights, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    public MetaQueryConnector(ConnectorConfig config, WeightSource weights, ScalarType dtype = ScalarType.Float32, Device? device = null, bool packed = false)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(weights);
@@ -49,11 +51,15 @@ public sealed class MetaQueryConnector : IDisposable
         var layer = new TransformerLayerConfig(
             config.HiddenSize, config.IntermediateSize, config.NumAttentionHeads, config.NumKeyValueHeads, headSize, config.RmsNormEpsilon,
             QueryKeyValueBias: true, OutputBias: false, MlpBias: false, HeadNorm: true);
-        _layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(i => new TransformerLayer(layer, weights.WithPrefix($"connector.0.layers.{i}."), dtype, device))];
+        var sources = Enumerable.Range(0, config.NumHiddenLayers).Select(i => weights.WithPrefix($"connector.0.layers.{i}."));
+        if (!packed)
+            _layers = [.. sources.Select(source => new TransformerLayer(layer, source, dtype, device))];
         _first = FusedLinear.Load(weights, config.HiddenSize, bias: true, dtype, device, ("connector.1", config.OutputSize));
         _second = FusedLinear.Load(weights, config.OutputSize, bias: true, dtype, device, ("connector.3", config.OutputSize));
         _norm = RmsNorm.Load(weights, "connector.4.weight", config.OutputSize, config.OutputNormEpsilon, device);
         _rotary = new RotaryEmbedding(new RotaryConfig(config.RotaryTheta), headSize, device);
+        if (packed)
+            _packed = new PackedConnector(new PackedLayers(layer, new RotaryConfig(config.RotaryTheta), sources, dtype), _first, _second, _norm.Weight, (float)config.OutputNormEpsilon, dtype);
     }
 
     /// <summary>D, the condition's channels.</summary>
@@ -68,6 +74,8 @@ public sealed class MetaQueryConnector : IDisposable
         if (hiddenStates.shape[^1] != _config.HiddenSize)
             throw new ArgumentException($"hidden states of size {hiddenStates.shape[^1]}, the connector takes {_config.HiddenSize}", nameof(hiddenStates));
         using var scope = NewDisposeScope();
+        if (_packed is not null)
+            return _packed.Forward(hiddenStates, observe).MoveToOuterDisposeScope();
         var rotary = _rotary.At(arange(hiddenStates.shape[1], dtype: ScalarType.Int64, device: hiddenStates.device).unsqueeze(0));
         var x = hiddenStates;
         for (var i = 0; i < _layers.Length; i++)
@@ -96,6 +104,7 @@ public sealed class MetaQueryConnector : IDisposable
     {
         foreach (var layer in _layers)
             layer.Dispose();
+        _packed?.Dispose();
         _first.Dispose();
         _second.Dispose();
         _norm.Dispose();

@@ -1,3 +1,4 @@
+using MetaQuery.Kernels;
 using MetaQuery.Models.Checkpoints;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -14,11 +15,13 @@ public sealed class CausalDecoder : IDisposable
 
     private readonly RotaryEmbedding _rotary;
     private readonly TransformerLayer[] _layers;
+    private readonly PackedLayers? _packed;
     private readonly RmsNorm _norm;
     private readonly Tensor? _head;
 
-    private CausalDecoder(DecoderConfig config, ScalarType dtype, Tensor table, TransformerLayer[] layers, RmsNorm norm, Tensor? head, RotaryEmbedding rotary) =>
-        (Config, Dtype, TokenTable, _layers, _norm, _head, _rotary) = (config, dtype, table, layers, norm, head, rotary);
+    private CausalDecoder(
+        DecoderConfig config, ScalarType dtype, Tensor table, TransformerLayer[] layers, PackedLayers? packed, RmsNorm norm, Tensor? head, RotaryEmbedding rotary) =>
+        (Config, Dtype, TokenTable, _layers, _packed, _norm, _head, _rotary) = (config, dtype, table, layers, packed, norm, head, rotary);
 
     public DecoderConfig Config { get; }
 
@@ -30,14 +33,20 @@ public sealed class CausalDecoder : IDisposable
 
     public Device Device => TokenTable.device;
 
+    /// <summary>Whether the layers are packed for the CPU's fused kernels: then <see cref="ForwardSequences"/> computes, without gradients,
+    /// and <see cref="Forward"/> does not.</summary>
+    public bool IsPacked => _packed is not null;
+
     /// <summary>Loads the weights under Hugging Face's names (a GGUF file through its name map).</summary>
     /// <param name="weights">Read during the call only.</param>
     /// <param name="dtype">float32 or bfloat16.</param>
     /// <param name="withHead">Whether <see cref="Logits"/> will be called: a checkpoint of MetaQuery has no output head.</param>
+    /// <param name="packed">For inference on the CPU (<see cref="IsPacked"/>).</param>
     /// <param name="tableRows">Rows of the stored token table, where it is not the vocabulary's: the first rows are taken.</param>
     /// <exception cref="CheckpointException">A tensor is missing or has another shape than the configuration says.</exception>
     public static CausalDecoder Load(
-        DecoderConfig config, WeightSource weights, ScalarType dtype = ScalarType.Float32, Device? device = null, bool withHead = true, int? tableRows = null)
+        DecoderConfig config, WeightSource weights, ScalarType dtype = ScalarType.Float32, Device? device = null, bool packed = false, bool withHead = true,
+        int? tableRows = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(weights);
@@ -49,13 +58,17 @@ public sealed class CausalDecoder : IDisposable
         var owned = new List<IDisposable>();
         try
         {
-            var layers = new TransformerLayer[config.NumHiddenLayers];
+            var sources = Enumerable.Range(0, config.NumHiddenLayers).Select(i => weights.WithPrefix($"model.layers.{i}."));
+            var fused = packed ? new PackedLayers(layer, config.Rotary, sources, dtype) : null;
+            if (fused is not null)
+                owned.Add(fused);
+            var layers = new TransformerLayer[packed ? 0 : config.NumHiddenLayers];
             for (var i = 0; i < layers.Length; i++)
                 owned.Add(layers[i] = new TransformerLayer(layer, weights.WithPrefix($"model.layers.{i}."), dtype, device));
             var norm = RmsNorm.Load(weights, NormKey, config.HiddenSize, config.RmsNormEpsilon, device);
             owned.Add(norm);
             var head = withHead && !config.TieWordEmbeddings ? weights.Load(HeadKey, [config.VocabularySize, config.HiddenSize], dtype) : null;
-            return new CausalDecoder(config, dtype, OnDevice(table), layers, norm, head is null ? null : OnDevice(head),
+            return new CausalDecoder(config, dtype, OnDevice(table), layers, fused, norm, head is null ? null : OnDevice(head),
                 new RotaryEmbedding(config.Rotary, config.HeadSize, device));
         }
         catch
@@ -82,8 +95,11 @@ public sealed class CausalDecoder : IDisposable
     /// <param name="cache">Holds the T - L tokens before these, and receives these; null where nothing is to be kept (training).</param>
     /// <param name="observe">Is shown "layer.i" and "final_norm" as they arise.</param>
     /// <returns>[B, L, C], float32: the hidden states after the last norm.</returns>
+    /// <exception cref="InvalidOperationException">The layers are packed.</exception>
     public Tensor Forward(Tensor embeddings, Tensor positions, Tensor mask, KeyValueCache? cache = null, Action<string, Tensor>? observe = null)
     {
+        if (IsPacked)
+            throw new InvalidOperationException("the decoder was loaded with packed layers, which compute by ForwardSequences");
         using var scope = NewDisposeScope();
         var rotary = _rotary.At(positions);
         var x = embeddings;
@@ -101,6 +117,29 @@ public sealed class CausalDecoder : IDisposable
         return normed.MoveToOuterDisposeScope();
     }
 
+    /// <summary>Inference over sequences of different lengths, one behind the other; each counts its positions from the cached tokens on.</summary>
+    /// <param name="embeddings">[tokens, C], float32.</param>
+    /// <param name="offsets">Sequence i is the tokens offsets[i] to offsets[i + 1].</param>
+    /// <param name="cache">Tokens that every sequence sees before its own; null: none.</param>
+    /// <param name="append">Adds the tokens of the one sequence to the cache.</param>
+    /// <param name="observe">Is shown "layer.i" and "final_norm" as they arise; what it is shown changes afterwards.</param>
+    /// <returns>[tokens, C], float32: the hidden states after the last norm. A sequence's own do not depend on the others, bit for bit.</returns>
+    /// <exception cref="InvalidOperationException">The layers are not packed.</exception>
+    public Tensor ForwardSequences(Tensor embeddings, long[] offsets, PackedCache? cache = null, bool append = false, Action<string, Tensor>? observe = null)
+    {
+        ArgumentNullException.ThrowIfNull(embeddings);
+        ArgumentNullException.ThrowIfNull(offsets);
+        using var scope = NewDisposeScope();
+        var x = embeddings.clone();
+        Packed().Forward(x, offsets, causal: true, cache, append, observe);
+        var normed = FusedKernels.RmsNorm(x, _norm.Weight, (float)Config.RmsNormEpsilon, ScalarType.Float32);
+        observe?.Invoke("final_norm", normed);
+        return normed.MoveToOuterDisposeScope();
+    }
+
+    /// <exception cref="InvalidOperationException">The layers are not packed.</exception>
+    public PackedCache NewPackedCache() => Packed().NewCache();
+
     /// <param name="hiddenStates">[..., C], float32, after the last norm.</param>
     /// <returns>[..., vocabulary], float32.</returns>
     /// <exception cref="InvalidOperationException">The decoder was loaded without its head.</exception>
@@ -113,10 +152,13 @@ public sealed class CausalDecoder : IDisposable
 
     public KeyValueCache NewCache() => new(_layers.Length);
 
+    private PackedLayers Packed() => _packed ?? throw new InvalidOperationException("the decoder was loaded without packed layers");
+
     public void Dispose()
     {
         foreach (var layer in _layers)
             layer.Dispose();
+        _packed?.Dispose();
         TokenTable.Dispose();
         _norm.Dispose();
         _head?.Dispose();

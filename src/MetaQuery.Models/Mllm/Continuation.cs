@@ -7,27 +7,41 @@ namespace MetaQuery.Models.Mllm;
 public sealed class Continuation : IDisposable
 {
     private readonly CausalDecoder _decoder;
-    private readonly KeyValueCache _cache;
+    private readonly KeyValueCache? _cache;
+    private readonly PackedCache? _packed;
     private Tensor? _attentionMask; // [B, T], int64
 
     public Continuation(CausalDecoder decoder)
     {
         ArgumentNullException.ThrowIfNull(decoder);
-        (_decoder, _cache) = (decoder, decoder.NewCache());
+        _decoder = decoder;
+        if (decoder.IsPacked)
+            _packed = decoder.NewPackedCache();
+        else
+            _cache = decoder.NewCache();
     }
 
     /// <summary>Tokens that each row holds, padding included.</summary>
-    public long Length => _cache.Length;
+    public long Length => _packed?.Length ?? _cache!.Length;
 
     /// <summary>Reads further tokens.</summary>
     /// <param name="inputIds">[B, L], int64.</param>
     /// <param name="attentionMask">[B, L], int64: 0 is padding, at the left of the first call; null: none.</param>
     /// <returns>[B, vocabulary], float32: the logits of the token that follows.</returns>
+    /// <exception cref="ArgumentException">Several rows, or padding, for a decoder with packed layers.</exception>
     public Tensor Read(Tensor inputIds, Tensor? attentionMask = null)
     {
         ArgumentNullException.ThrowIfNull(inputIds);
         using var scope = NewDisposeScope();
         var length = inputIds.shape[1];
+        if (_packed is not null)
+        {
+            if (inputIds.shape[0] != 1 || attentionMask is not null)
+                throw new ArgumentException($"packed layers continue one text without padding, not {inputIds.shape[0]} rows", nameof(inputIds));
+            var states = _decoder.ForwardSequences(_decoder.Embed(inputIds).squeeze(0), [0, length], _packed, append: true);
+            return _decoder.Logits(states.narrow(0, length - 1, 1)).MoveToOuterDisposeScope();
+        }
+
         var added = attentionMask ?? ones(inputIds.shape, dtype: ScalarType.Int64, device: inputIds.device);
         var mask = _attentionMask is null ? added.clone() : cat([_attentionMask, added], 1);
         _attentionMask?.Dispose();
@@ -43,14 +57,16 @@ public sealed class Continuation : IDisposable
         if (length == Length)
             return;
         using var scope = NewDisposeScope();
-        _cache.Truncate(length);
+        _packed?.Truncate(length);
+        _cache?.Truncate(length);
         using var mask = _attentionMask;
         _attentionMask = mask?.narrow(1, 0, length).clone().DetachFromDisposeScope();
     }
 
     public void Dispose()
     {
-        _cache.Dispose();
+        _cache?.Dispose();
+        _packed?.Dispose();
         _attentionMask?.Dispose();
     }
 }

@@ -35,6 +35,35 @@ public sealed class CausalTextKind : IParityKind
         }
 
         Continue(decoder, ids, mask, parityCase, report);
+        ComparePacked(folder, weights, ids, mask, parityCase, report);
+    }
+
+    /// <summary>The rows once more, without their padding one behind the other, by the layers that inference on the CPU uses.</summary>
+    private static void ComparePacked(HuggingFaceFolder folder, WeightSource weights, Tensor ids, Tensor mask, ParityCase parityCase, ParityReport report)
+    {
+        using var decoder = CausalDecoder.Load(DecoderConfig.FromTransformers(folder.ReadConfig()), weights, packed: true);
+        var lengths = mask.sum(1).ToArray();
+        long[] offsets = [0, .. lengths.Select((_, row) => lengths.Take(row + 1).Sum())];
+        using var actual = new ObservedStates();
+        actual.Add("logits", decoder.Logits(decoder.ForwardSequences(decoder.Embed(ids).RealTokens(mask), offsets, observe: actual.Add)));
+        foreach (var name in parityCase.Expected.Keys.Where(name => actual.Find(name) is not null))
+            report.Close($"{name} by packed layers", actual[name], parityCase.Expected.Load(name).RealTokens(mask), parityCase.Tolerance());
+
+        var expected = parityCase.Expected.Load("generated");
+        for (var row = 0; row < lengths.Length; row++)
+        {
+            using var scope = NewDisposeScope();
+            using var continuation = new Continuation(decoder);
+            var next = continuation.Read(ids[row].narrow(0, ids.shape[1] - lengths[row], lengths[row]).unsqueeze(0));
+            var tokens = new List<long>();
+            while (tokens.Count < expected.shape[1])
+            {
+                tokens.Add(next.argmax(-1).item<long>());
+                next = continuation.Read(tensor(new[] { tokens[^1] }, [1, 1]));
+            }
+
+            report.Exact<long>($"generated[{row}] by packed layers", tokens, expected[row].ToArray());
+        }
     }
 
     private static void Continue(CausalDecoder decoder, Tensor ids, Tensor mask, ParityCase parityCase, ParityReport report)

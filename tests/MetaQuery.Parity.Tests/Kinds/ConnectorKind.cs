@@ -46,6 +46,22 @@ public sealed class ConnectorKind : IParityKind
         }
 
         GradientComparison.Compare(connector.Named(), "", parityCase, report);
+        ComparePacked(folder, parityCase, report);
+    }
+
+    private static void ComparePacked(HuggingFaceFolder folder, ParityCase parityCase, ParityReport report)
+    {
+        using var mode = inference_mode();
+        using var scope = NewDisposeScope();
+        using var weights = folder.OpenWeights();
+        using var connector = new MetaQueryConnector(ReadConfig(folder.ReadConfig()), weights, packed: true);
+        using var actual = new ObservedStates();
+        actual.Add("condition", connector.Forward(parityCase.Inputs.Load("hidden_states"), actual.Add));
+        foreach (var key in parityCase.Expected.Keys.Where(key => actual.Find(key) is not null))
+        {
+            var expected = parityCase.Expected.Load(key);
+            report.Close($"{key} by packed layers", actual[key].view(expected.shape), expected, parityCase.Tolerance());
+        }
     }
 
     private static ConnectorConfig ReadConfig(ConfigFile config)

@@ -1,0 +1,84 @@
+using MetaQuery.Kernels;
+using MetaQuery.Models.Checkpoints;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Models.Mllm;
+
+/// <summary>The layers of <see cref="TransformerLayer"/> for inference on the CPU: packed weights, fused kernels, sequences of different lengths
+/// one behind the other without padding. A sequence's result depends on itself and the cache alone, bit for bit.</summary>
+/// <remarks>Safe to call from several threads at once, except where a cache is appended to.</remarks>
+internal sealed unsafe class PackedLayers : IDisposable
+{
+    private readonly TransformerLayerConfig _config;
+    private readonly RotaryTable _rotary;
+    private readonly KernelType _type;
+    private readonly List<PackedLayer> _layers = [];
+
+    /// <param name="sources">Every layer's own tensors.</param>
+    /// <exception cref="CheckpointException">A tensor is missing or has another shape.</exception>
+    public PackedLayers(TransformerLayerConfig config, RotaryConfig rotary, IEnumerable<WeightSource> sources, ScalarType dtype)
+    {
+        (_config, _rotary, _type) = (config, new RotaryTable(rotary, config.HeadSize), TypeOf(dtype));
+        try
+        {
+            foreach (var source in sources)
+                _layers.Add(new PackedLayer(config, source, _type));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public static KernelType TypeOf(ScalarType dtype) => dtype switch
+    {
+        ScalarType.Float32 => KernelType.Float32,
+        ScalarType.BFloat16 => KernelType.BFloat16,
+        _ => throw new ArgumentException($"packed weights are float32 or bfloat16, not {dtype}", nameof(dtype)),
+    };
+
+    public PackedCache NewCache() => new(_layers.Count, _config.KeyValueHeads, _config.HeadSize);
+
+    /// <param name="x">[tokens, C], float32, contiguous: the residual stream, changed in place.</param>
+    /// <param name="offsets">Sequence i is the tokens offsets[i] to offsets[i + 1].</param>
+    /// <param name="cache">Tokens that every sequence sees before its own; null: none.</param>
+    /// <param name="append">Adds the tokens of the one sequence to the cache.</param>
+    /// <param name="observe">Is shown "layer.i.attention" (where asked for) and "layer.i".</param>
+    public void Forward(Tensor x, long[] offsets, bool causal, PackedCache? cache = null, bool append = false, Action<string, Tensor>? observe = null)
+    {
+        var tokens = x.shape[0];
+        if (offsets[0] != 0 || offsets[^1] != tokens)
+            throw new ArgumentException($"the sequences end at {offsets[^1]}, there are {tokens} tokens", nameof(offsets));
+        if (append && (cache is null || offsets.Length != 2))
+            throw new ArgumentException($"{offsets.Length - 1} sequences cannot be appended to one cache", nameof(append));
+        var longest = offsets.Zip(offsets.Skip(1), (first, next) => next - first).Max();
+        if (append)
+            cache!.Reserve(tokens);
+        var angles = _rotary.Covering((cache?.Length ?? 0) + longest);
+        using var work = new PackedWorkspace(_config, _type, tokens);
+        var threads = get_num_threads();
+        fixed (byte* stream = x.bytes)
+        fixed (long* first = offsets)
+        {
+            var sequences = new SequenceTokens { Offsets = first, Sequences = offsets.Length - 1, Causal = causal };
+            var rotary = new RotaryAngles { Cosines = angles.Cosines.Floats, Sines = angles.Sines.Floats };
+            for (var i = 0; i < _layers.Count; i++)
+            {
+                _layers[i].Forward((float*)stream, tokens, sequences, rotary, cache?.At(i, append) ?? default, work, threads);
+                observe?.Invoke($"layer.{i}", x);
+            }
+        }
+
+        GC.KeepAlive(angles);
+        if (append)
+            cache!.Advance(tokens);
+    }
+
+    public void Dispose()
+    {
+        foreach (var layer in _layers)
+            layer.Dispose();
+    }
+}
