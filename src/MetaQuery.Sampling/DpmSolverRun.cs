@@ -17,7 +17,8 @@ internal sealed class DpmSolverRun(DpmSolverMultistepScheduler scheduler, float[
     private protected override Tensor Advance(int index, Tensor velocity, Tensor latents)
     {
         using var removed = velocity * Sigmas[index];
-        predictions.Insert(0, latents - removed);
+        // The history outlives whatever scope the caller steps in; Dispose gives it back.
+        predictions.Insert(0, (latents - removed).DetachFromDisposeScope());
         if (predictions.Count > scheduler.SolverOrder)
         {
             predictions[^1].Dispose();

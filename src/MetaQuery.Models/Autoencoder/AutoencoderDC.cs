@@ -39,10 +39,12 @@ public sealed class AutoencoderDC : IDisposable
     /// <param name="dtype">Of the weights and convolutions; norms and attention are float32.</param>
     /// <param name="withEncoder">False leaves the encoder's weights alone: making pictures does not need them.</param>
     /// <param name="withDecoder">False leaves the decoder's weights alone.</param>
+    /// <param name="device">Where the weights are put; the CPU if null.</param>
     /// <exception cref="CheckpointException">A tensor is missing or has another shape.</exception>
     public static AutoencoderDC Load(
-        WeightSource source, AutoencoderDCConfig config, ScalarType dtype = ScalarType.Float32, bool withEncoder = true, bool withDecoder = true) =>
-        new(ParameterScope.Root(source, dtype), config, withEncoder, withDecoder);
+        WeightSource source, AutoencoderDCConfig config, ScalarType dtype = ScalarType.Float32, bool withEncoder = true, bool withDecoder = true,
+        Device? device = null) =>
+        new(ParameterScope.Root(source, dtype, device), config, withEncoder, withDecoder);
 
     /// <summary>Pixels to latents.</summary>
     /// <param name="image">[B, 3, height, width], in [-1, 1].</param>

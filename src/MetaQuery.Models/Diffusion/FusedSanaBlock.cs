@@ -49,9 +49,10 @@ internal sealed unsafe class FusedSanaBlock : IDisposable
         crossOut = Pack(other.Child("to_out.0"), width, cross, bias: true, type);
         inverted = new PackedWeights(feed.Child("conv_inverted").Load("weight", hidden * 2, width, 1, 1), null, type, features);
         invertedBias = PackedWeights.Floats(feed.Child("conv_inverted").Load("bias", hidden * 2));
-        using (var taps = feed.Child("conv_depth").Load("weight", hidden * 2, 1, 3, 3).view(hidden * 2, 9).transpose(0, 1))
+        using (NewDisposeScope())
         {
-            depthWeight = PackedWeights.Floats(taps);
+            // tap by tap, as the kernel reads it
+            depthWeight = PackedWeights.Floats(feed.Child("conv_depth").Load("weight", hidden * 2, 1, 3, 3).view(hidden * 2, 9).transpose(0, 1));
         }
 
         depthBias = PackedWeights.Floats(feed.Child("conv_depth").Load("bias", hidden * 2));

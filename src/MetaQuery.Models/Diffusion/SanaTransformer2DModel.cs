@@ -53,9 +53,11 @@ public sealed class SanaTransformer2DModel : IDisposable
     /// <param name="source">diffusion_pytorch_model.safetensors of a transformer folder.</param>
     /// <param name="config">Its config.json.</param>
     /// <param name="dtype">Of the weights and matrix products; the residual stream and the norms stay float32.</param>
+    /// <param name="device">Where the weights are put; the CPU if null.</param>
     /// <exception cref="CheckpointException">A tensor is missing or has another shape.</exception>
-    public static SanaTransformer2DModel Load(WeightSource source, SanaTransformerConfig config, ScalarType dtype = ScalarType.Float32) =>
-        new(ParameterScope.Root(source, dtype), config);
+    public static SanaTransformer2DModel Load(
+        WeightSource source, SanaTransformerConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null) =>
+        new(ParameterScope.Root(source, dtype, device), config);
 
     /// <summary>Everything the blocks need of a condition, which no step changes.</summary>
     /// <param name="condition">[B, T, caption channels].</param>
@@ -153,29 +155,5 @@ public sealed class SanaTransformer2DModel : IDisposable
 
         // [B, C, height, width] -> [B, L, width]
         public Tensor Forward(Tensor latents) => projection.Forward(latents).flatten(2).transpose(1, 2);
-    }
-}
-
-/// <summary>What every step reads of a condition: keys and values per block, [B, H, T, D] each, and the scores' bias.</summary>
-public sealed class SanaContext : IDisposable
-{
-    internal SanaContext((Tensor Keys, Tensor Values)[] keysAndValues, Tensor? bias)
-    {
-        (KeysAndValues, Bias) = (keysAndValues, bias);
-    }
-
-    internal IReadOnlyList<(Tensor Keys, Tensor Values)> KeysAndValues { get; }
-
-    internal Tensor? Bias { get; }
-
-    public void Dispose()
-    {
-        foreach (var (keys, values) in KeysAndValues)
-        {
-            keys.Dispose();
-            values.Dispose();
-        }
-
-        Bias?.Dispose();
     }
 }

@@ -12,11 +12,12 @@ public sealed class ParameterScope
 {
     private readonly WeightSource source;
     private readonly ScalarType dtype;
+    private readonly Device device;
     private readonly Dictionary<string, Tensor> loaded;
 
-    private ParameterScope(WeightSource source, string prefix, ScalarType dtype, Dictionary<string, Tensor> loaded)
+    private ParameterScope(WeightSource source, string prefix, ScalarType dtype, Device device, Dictionary<string, Tensor> loaded)
     {
-        (this.source, Prefix, this.dtype, this.loaded) = (source, prefix, dtype, loaded);
+        (this.source, Prefix, this.dtype, this.device, this.loaded) = (source, prefix, dtype, device, loaded);
     }
 
     /// <summary>The dotted name of the module being loaded; empty for the model itself.</summary>
@@ -27,11 +28,12 @@ public sealed class ParameterScope
 
     /// <param name="source">The checkpoint.</param>
     /// <param name="dtype">What parameters are converted to.</param>
-    public static ParameterScope Root(WeightSource source, ScalarType dtype) =>
-        new(source, "", dtype, new Dictionary<string, Tensor>(StringComparer.Ordinal));
+    /// <param name="device">Where they are put; the CPU if null.</param>
+    public static ParameterScope Root(WeightSource source, ScalarType dtype, Device? device = null) =>
+        new(source, "", dtype, device ?? CPU, new Dictionary<string, Tensor>(StringComparer.Ordinal));
 
     /// <summary>The scope of a submodule.</summary>
-    public ParameterScope Child(string name) => new(source, FullName(name), dtype, loaded);
+    public ParameterScope Child(string name) => new(source, FullName(name), dtype, device, loaded);
 
     /// <summary>Loads one parameter.</summary>
     /// <exception cref="CheckpointException">The checkpoint lacks it, or it has another shape.</exception>
@@ -39,6 +41,12 @@ public sealed class ParameterScope
     {
         var name = FullName(key);
         var tensor = source.Load(name, shape, dtype);
+        if (device.type != DeviceType.CPU)
+        {
+            using var here = tensor;
+            tensor = here.to(device);
+        }
+
         // A checkpoint's tensor outlives the scope of whoever asked for it.
         tensor.DetachFromDisposeScope();
         loaded.Add(name, tensor);

@@ -1,0 +1,113 @@
+using MetaQuery.Kernels;
+using MetaQuery.Models.Diffusion;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Pipelines;
+
+/// <summary>A diffusion transformer as one slot uses it: conditions to contexts, latents to velocities. For one thread at a time.</summary>
+public interface IVelocityModel : IDisposable
+{
+    /// <summary>Everything the network needs of one condition, which no step changes: keys, values and the projected caption behind them.</summary>
+    /// <param name="condition">[tokens, channels], float32.</param>
+    /// <param name="tokens">Length of the condition.</param>
+    /// <returns>The caller disposes of it, after the last use.</returns>
+    VelocityContext Prepare(ReadOnlySpan<float> condition, int tokens);
+
+    /// <summary>Velocities of a batch. Row r reads latents r modulo <paramref name="latentRows"/>: guidance's branches share them.</summary>
+    /// <param name="latents">[latentRows, C, height, width].</param>
+    /// <param name="latentRows">A divisor of the number of contexts.</param>
+    /// <param name="height">Of the latents.</param>
+    /// <param name="width">Of the latents.</param>
+    /// <param name="timestep">Of all rows.</param>
+    /// <param name="contexts">One per row.</param>
+    /// <param name="velocity">Receives [rows, C, height, width].</param>
+    void Predict(
+        ReadOnlySpan<float> latents, int latentRows, int height, int width, float timestep, IReadOnlyList<VelocityContext> contexts, Span<float> velocity);
+}
+
+/// <summary>One condition, prepared for a network.</summary>
+public abstract class VelocityContext : IDisposable
+{
+    /// <summary>Memory held.</summary>
+    public abstract long Bytes { get; }
+
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    protected abstract void Dispose(bool disposing);
+}
+
+/// <summary>By the fused kernels. Rows are independent of each other and of the batch's size, bit for bit.</summary>
+internal sealed class FusedVelocityModel(FusedSanaTransformer transformer, int threads) : IVelocityModel
+{
+    private readonly FusedSanaWorkspace workspace = new(threads);
+
+    public VelocityContext Prepare(ReadOnlySpan<float> condition, int tokens) => new Context(transformer.Prepare(condition, tokens, threads));
+
+    public void Predict(
+        ReadOnlySpan<float> latents, int latentRows, int height, int width, float timestep, IReadOnlyList<VelocityContext> contexts, Span<float> velocity) =>
+        transformer.Forward(
+            latents, latentRows, height, width, [timestep], [.. contexts.Select(context => ((Context)context).Fused)], velocity, workspace);
+
+    public void Dispose() => workspace.Dispose();
+
+    private sealed class Context(FusedSanaContext fused) : VelocityContext
+    {
+        public FusedSanaContext Fused => fused;
+
+        public override long Bytes => fused.Bytes;
+
+        protected override void Dispose(bool disposing) => fused.Dispose();
+    }
+}
+
+/// <summary>By plain tensor operators, on any device. A row's last bits may depend on the batch's size, never on the other rows.</summary>
+internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Device device) : IVelocityModel
+{
+    private IReadOnlyList<VelocityContext>? joinedFrom;
+    private SanaContext? joined;
+
+    public VelocityContext Prepare(ReadOnlySpan<float> condition, int tokens)
+    {
+        using var inference = inference_mode();
+        using var scope = NewDisposeScope();
+        var context = transformer.Prepare(tensor(condition.ToArray(), [1, tokens, condition.Length / tokens]).to(device));
+        context.DetachFromDisposeScope();
+        return new Context(context);
+    }
+
+    public void Predict(
+        ReadOnlySpan<float> latents, int latentRows, int height, int width, float timestep, IReadOnlyList<VelocityContext> contexts, Span<float> velocity)
+    {
+        using var inference = inference_mode();
+        using var scope = NewDisposeScope();
+        if (!ReferenceEquals(joinedFrom, contexts))
+        {
+            joined?.Dispose();
+            joined = SanaContext.Join([.. contexts.Select(context => ((Context)context).Plain)]);
+            joined.DetachFromDisposeScope();
+            joinedFrom = contexts;
+        }
+
+        var timesteps = new float[contexts.Count];
+        Array.Fill(timesteps, timestep);
+        var once = tensor(latents.ToArray(), [latentRows, transformer.Config.InChannels, height, width]).to(device);
+        var result = transformer.Forward(once.repeat([contexts.Count / latentRows, 1, 1, 1]), timesteps, joined!);
+        result.cpu().contiguous().data<float>().ToArray().CopyTo(velocity);
+    }
+
+    public void Dispose() => joined?.Dispose();
+
+    private sealed class Context(SanaContext plain) : VelocityContext
+    {
+        public SanaContext Plain => plain;
+
+        public override long Bytes => plain.Bytes;
+
+        protected override void Dispose(bool disposing) => plain.Dispose();
+    }
+}

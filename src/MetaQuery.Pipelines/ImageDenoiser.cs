@@ -1,0 +1,156 @@
+using MetaQuery.Imaging;
+using MetaQuery.Sampling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Pipelines;
+
+/// <summary>One picture to make.</summary>
+/// <param name="Condition">[N, D] in bfloat16, little-endian, as <see cref="ConditionEncoder"/> gives it.</param>
+/// <param name="NegativeCondition">That of the negative prompt, usually the empty one; not read if the row is not guided.</param>
+/// <param name="GuidanceScale">g of u + g (c − u); 1 or less means no guidance.</param>
+/// <param name="Seed">The image's own: its noise is a function of it alone.</param>
+public sealed record ImageRow(ReadOnlyMemory<byte> Condition, ReadOnlyMemory<byte> NegativeCondition, float GuidanceScale, ulong Seed);
+
+/// <summary>Rows that share size and steps; prompts may differ from row to row.</summary>
+/// <param name="HeightPixels">Of every picture.</param>
+/// <param name="WidthPixels">Of every picture.</param>
+/// <param name="NumInferenceSteps">Denoising steps.</param>
+/// <param name="BatchSize">The job's one batch shape; fewer rows are padded where that changes a bit.</param>
+/// <param name="Rows">1 to <paramref name="BatchSize"/>.</param>
+public sealed record ImageBatch(int HeightPixels, int WidthPixels, int NumInferenceSteps, int BatchSize, IReadOnlyList<ImageRow> Rows);
+
+/// <summary>Settings of one slot.</summary>
+/// <param name="Threads">Of the fused kernels.</param>
+/// <param name="ContextCacheBytes">Prepared conditions kept between batches.</param>
+public sealed record ImageDenoiserOptions(int Threads = 1, long ContextCacheBytes = 256L << 20);
+
+/// <summary>
+/// Conditions and seeds to pictures. A picture is a function of the model, its row, size, steps and numerics, bit for bit: the same
+/// alone, in any batch, at any position. One instance per slot, over a shared <see cref="ImageModel"/>; one thread at a time.
+/// </summary>
+public sealed class ImageDenoiser : IDisposable
+{
+    private readonly ImageModel model;
+    private readonly IVelocityModel velocity;
+    private readonly ContextCache contexts;
+
+    public ImageDenoiser(ImageModel model, ImageDenoiserOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        options ??= new ImageDenoiserOptions();
+        this.model = model;
+        velocity = model.CreateVelocityModel(options.Threads);
+        contexts = new ContextCache(options.ContextCacheBytes);
+    }
+
+    /// <summary>Conditions whose keys and values were computed so far.</summary>
+    public long PreparedConditions => contexts.Misses;
+
+    /// <summary>Makes the pictures of a batch.</summary>
+    /// <param name="batch">Rows may belong to different prompts.</param>
+    /// <param name="progress">Told after each step how many of how many are done.</param>
+    /// <param name="cancellationToken">Looked at before every step and before decoding.</param>
+    /// <returns>One picture per row, in order.</returns>
+    /// <exception cref="PipelineException">A size, number of steps, condition or guidance scale cannot be used.</exception>
+    /// <exception cref="OperationCanceledException">Within one step after the token fires.</exception>
+    public IReadOnlyList<RgbImage> Denoise(ImageBatch batch, Action<int, int>? progress = null, CancellationToken cancellationToken = default)
+    {
+        Check(batch);
+        contexts.Trim();
+        using var inference = inference_mode();
+        using var scope = NewDisposeScope();
+        // Padding repeats the last row. The fused kernels compute each row alone, so they need none.
+        var rows = new List<ImageRow>(batch.Rows);
+        while (!model.RowsAreIndependent && rows.Count < batch.BatchSize)
+        {
+            rows.Add(rows[^1]);
+        }
+
+        var ratio = model.Autoencoder.Config.SpatialCompressionRatio;
+        var noise = CounterNoise.Latents(
+            [.. rows.Select(row => row.Seed)], model.TransformerConfig.InChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio);
+        var isGuided = rows.Exists(row => row.GuidanceScale > 1);
+        var guided = new GuidedContexts(
+            isGuided ? [.. rows.Select(row => ContextOf(row.GuidanceScale > 1 ? row.NegativeCondition : row.Condition))] : null,
+            ImagesOnly: null, [.. rows.Select(row => ContextOf(row.Condition))], [.. rows.Select(row => row.GuidanceScale)],
+            Unguided: [.. rows.Select(row => row.GuidanceScale <= 1)]);
+        using var run = model.Scheduler.Begin(batch.NumInferenceSteps);
+        var latents = SamplingLoop.Run(
+            velocity, run, noise, guided, (float)model.TransformerConfig.TimestepScale,
+            step => progress?.Invoke(step.Index + 1, batch.NumInferenceSteps), cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
+        return Decode(latents, batch.Rows.Count, batch.BatchSize);
+    }
+
+    public void Dispose()
+    {
+        contexts.Dispose();
+        velocity.Dispose();
+    }
+
+    /// <summary>[0, 1] pixels to bytes: × 255, rounded half to even.</summary>
+    /// <param name="decoded">[B, 3, height, width], the autoencoder's output.</param>
+    public static IReadOnlyList<RgbImage> ToImages(Tensor decoded)
+    {
+        using var scope = NewDisposeScope();
+        var unit = (decoded.to(ScalarType.Float32).cpu() / 2 + 0.5).clamp(0, 1);
+        var bytes = (unit * 255).round().to(ScalarType.Byte).permute(0, 2, 3, 1).contiguous();
+        var (height, width) = ((int)decoded.shape[2], (int)decoded.shape[3]);
+        var size = height * width * 3;
+        return [.. Enumerable.Range(0, (int)decoded.shape[0]).Select(i => new RgbImage(width, height, bytes.bytes.Slice(i * size, size).ToArray()))];
+    }
+
+    private List<RgbImage> Decode(Tensor latents, int rows, int batchSize)
+    {
+        // libtorch's convolutions may round otherwise for another batch size, so every batch has the job's.
+        var missing = batchSize - (int)latents.shape[0];
+        var padded = missing > 0 ? torch.cat([latents, latents.narrow(0, 0, 1).expand(missing, -1, -1, -1)], 0) : latents;
+        return [.. ToImages(model.Autoencoder.Decode(padded.to(model.Options.Device)).narrow(0, 0, rows))];
+    }
+
+    private VelocityContext ContextOf(ReadOnlyMemory<byte> condition) => contexts.GetOrAdd(condition.Span, () =>
+    {
+        var channels = model.TransformerConfig.CaptionChannels;
+        var values = new float[condition.Length / sizeof(ushort)];
+        for (var i = 0; i < values.Length; i++)
+        {
+            var bits = System.Buffers.Binary.BinaryPrimitives.ReadUInt16LittleEndian(condition.Span[(i * sizeof(ushort))..]);
+            values[i] = BitConverter.UInt32BitsToSingle((uint)bits << 16);
+        }
+
+        return velocity.Prepare(values, values.Length / channels);
+    });
+
+    private void Check(ImageBatch batch)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        model.CheckSize(batch.HeightPixels, batch.WidthPixels);
+        if (batch.NumInferenceSteps < 1 || batch.NumInferenceSteps > model.Scheduler.NumTrainTimesteps)
+        {
+            throw new PipelineException($"{batch.NumInferenceSteps} steps: expected 1 to {model.Scheduler.NumTrainTimesteps}");
+        }
+
+        if (batch.Rows.Count < 1 || batch.Rows.Count > batch.BatchSize)
+        {
+            throw new PipelineException($"a batch of {batch.Rows.Count} rows: expected 1 to {batch.BatchSize}");
+        }
+
+        var tokenBytes = model.TransformerConfig.CaptionChannels * sizeof(ushort);
+        foreach (var row in batch.Rows)
+        {
+            if (!float.IsFinite(row.GuidanceScale))
+            {
+                throw new PipelineException($"a guidance scale of {row.GuidanceScale}: expected a finite number");
+            }
+
+            foreach (var condition in row.GuidanceScale > 1 ? [row.Condition, row.NegativeCondition] : new[] { row.Condition })
+            {
+                if (condition.Length == 0 || condition.Length % tokenBytes != 0)
+                {
+                    throw new PipelineException($"a condition of {condition.Length} bytes: expected a multiple of {tokenBytes}, one token of bfloat16");
+                }
+            }
+        }
+    }
+}
