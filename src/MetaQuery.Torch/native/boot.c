@@ -32,17 +32,17 @@ int mq_cpu_features(void)
     return found;
 }
 
-// OpenBLAS chooses its kernels by model number. 0.3.21 knows the Intel models below; on every other AVX-512 processor (all of
-// AMD's, Intel's newer ones) it falls back to AVX2, at half the speed: measured 106-119 against 215-221 GFLOP/s on a Zen 5.
-static int openblas_knows_this_processor(void)
+// OpenBLAS 0.3.21 chooses its kernels for Intel's processors by model number, and falls back to SSE3 on a model that it does not
+// know. (On AMD's it asks for AVX-512 itself.)
+static int is_intel_unknown_to_openblas(void)
 {
     unsigned a, b, c, d;
     if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_INTEL_ebx || !__get_cpuid(1, &a, &b, &c, &d)) return 0;
     unsigned family = (a >> 8) & 15, model = ((a >> 4) & 15) | ((a >> 12) & 0xf0);
     static const unsigned known[] = {85, 102, 106, 108, 125, 126, 140, 141, 143, 167};
     for (size_t i = 0; family == 6 && i < sizeof known / sizeof *known; i++)
-        if (known[i] == model) return 1;
-    return 0;
+        if (known[i] == model) return 0;
+    return 1;
 }
 
 // Returns 1 on success. Calling it again changes nothing.
@@ -57,9 +57,9 @@ int mq_boot(void)
     setenv("MKL_NUM_THREADS", "1", 0);
     if (mq_cpu_features() & AVX512) {
         setenv("ATEN_CPU_CAPABILITY", "avx512", 0); // libtorch chooses AVX2 by itself: silu 3.5 x, softmax 1.5 x slower
-        if (!openblas_knows_this_processor()) setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+        if (is_intel_unknown_to_openblas()) setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
     }
-    // Large temporaries stay with the process instead of going back to the system at each free (195,000 page faults a step).
+    // What libtorch's own blocks do not cover (memory.cpp): scratch of oneDNN and OpenBLAS stays with the process as well.
     // One arena: the heaps of further arenas hold at most 64 MiB and are returned as soon as they are empty.
     if (!getenv("MALLOC_MMAP_THRESHOLD_")) mallopt(M_MMAP_THRESHOLD, 1 << 30);
     if (!getenv("MALLOC_TRIM_THRESHOLD_")) mallopt(M_TRIM_THRESHOLD, 0x7fffffff);

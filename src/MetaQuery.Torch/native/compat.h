@@ -3,10 +3,20 @@
 #include <ATen/Context.h>
 #include <ATen/core/jit_type.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CPUAllocator.h>
 #if __has_include(<torch/version.h>)
 #include <torch/version.h>
 #elif __has_include(<torch/csrc/api/include/torch/version.h>)
 #include <torch/csrc/api/include/torch/version.h>
+#endif
+
+// c10::Allocator::allocate lost its const in 2.3, and copy_data joined it.
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+#define MQ_ALLOCATE_CONST
+#define MQ_COPY_DATA void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+#else
+#define MQ_ALLOCATE_CONST const
+#define MQ_COPY_DATA
 #endif
 
 namespace mq {
