@@ -30,7 +30,7 @@ public sealed record PromptLimits
 public sealed record PromptFileSummary(long PromptCount, long ErrorCount, IReadOnlyList<PromptLineError> Errors, string Sha256, long ByteLength);
 
 /// <summary>
-/// A .txt, .jsonl or .csv file of prompts in UTF-8, read as a stream. Memory does not grow with the file, but for at most 32 bytes per id
+/// A .txt, .jsonl or .csv file of prompts in UTF-8, read as a stream. Memory does not grow with the file, but for 22 to 43 bytes per id
 /// (ids are compared over the whole file). docs/data.md describes the formats.
 /// </summary>
 public sealed class PromptFile

@@ -39,7 +39,11 @@ internal sealed class PromptScanner : IDisposable
 
     public string Sha256 => _reader.Sha256;
 
-    public void Dispose() => _reader.Dispose();
+    public void Dispose()
+    {
+        _ids.Dispose();
+        _reader.Dispose();
+    }
 
     /// <returns>False at the file's end.</returns>
     /// <exception cref="PromptFileException">The file as a whole is not what its name says.</exception>
