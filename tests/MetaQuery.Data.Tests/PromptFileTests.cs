@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
@@ -245,37 +244,6 @@ public sealed class PromptFileTests : IDisposable
         {
             return true;
         }
-    }
-
-    [Fact]
-    public void A_hundred_thousand_prompts_are_read_in_memory_that_does_not_grow_with_them()
-    {
-        // 100,000 lines of 140 bytes, ids included: live memory during the pass stays under 8 MB where the file has 14 MB;
-        // counted as live bytes, since time and working set mean nothing beside other tests
-        string path = _folder["big.jsonl"];
-        using (StreamWriter writer = new(path))
-        {
-            for (int i = 0; i < 100_000; i++)
-            {
-                writer.Write(string.Create(CultureInfo.InvariantCulture, $$"""{"prompt": "a photo of number {{i}} beside a rather long description that fills the line", "id": "prompt-{{i}}", "tag": "x"}"""));
-                writer.Write('\n');
-            }
-        }
-
-        PromptFile file = PromptFile.Open(path);
-        PromptFileSummary summary = file.Validate();
-        long before = GC.GetTotalMemory(forceFullCollection: true);
-        long most = 0;
-        foreach (PromptLine line in file.Read(summary))
-        {
-            if (line.Index % 25_000 == 24_999)
-            {
-                most = Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before);
-            }
-        }
-
-        Assert.Equal(100_000, summary.PromptCount);
-        Assert.InRange(most, 0, 8_000_000);
     }
 
     private PromptLine[] Read(string name, string text)
