@@ -17,6 +17,12 @@ internal static class Benchmark
         Part("slots", bulk.Slots);
         Part("quality", quality.Pictures);
         Part("start", quality.Start);
+        Part("overhead", () =>
+        {
+            var small = TensorOverhead.Measure();
+            report.Add("smallOperatorMicroseconds", "one small addition through the binding", "µs", small.ManagedNanoseconds / 1000);
+            report.Add("bindingOverheadMicroseconds", "of which the binding's own", "µs", small.OverheadNanoseconds / 1000);
+        });
         return report;
 
         void Part(string name, Action measure)
