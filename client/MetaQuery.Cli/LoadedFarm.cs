@@ -1,4 +1,5 @@
 using MetaQuery.Farm;
+using MetaQuery.Silo;
 
 namespace MetaQuery.Cli;
 
@@ -9,8 +10,7 @@ internal sealed class LoadedFarm(IFarmModel model) : IDisposable
 
     /// <param name="dtype">float32, bfloat16, or null for the faster on this machine.</param>
     /// <param name="threads">Threads of each slot.</param>
-    public static LoadedFarm Load(string folder, string? dtype, int threads) =>
-        throw new UsageException($"{folder}: this build cannot make pictures yet ({dtype}, {threads} threads)");
+    public static LoadedFarm Load(string folder, string? dtype, int threads) => new(LocalModel.Load(folder, dtype, threads));
 
     public void Dispose() => (model as IDisposable)?.Dispose();
 }
