@@ -59,6 +59,7 @@ public sealed class ConditionCache
         {
             cancellationToken.ThrowIfCancellationRequested();
             var own = new List<int>();
+            var ownKeys = new HashSet<ConditionKey>();
             var waits = new List<(int Index, Task<byte[]?> Flight)>();
             lock (_gate)
             {
@@ -85,6 +86,7 @@ public sealed class ConditionCache
                     {
                         _flights.Add(key, new TaskCompletionSource<byte[]?>(TaskCreationOptions.RunContinuationsAsynchronously));
                         own.Add(i);
+                        ownKeys.Add(key);
                     }
                 }
             }
@@ -98,7 +100,7 @@ public sealed class ConditionCache
                 if (flight.Result is { } condition)
                 {
                     found[index] = condition;
-                    Interlocked.Increment(ref _sharedFlights);
+                    Interlocked.Increment(ref ownKeys.Contains(lookups[index].Key) ? ref _memoryHits : ref _sharedFlights);
                 }
                 else
                 {
