@@ -34,12 +34,12 @@ public static partial class torch
 
         internal static Device Unpack(long packed)
         {
-            var type = (DeviceType)(packed & 0xff);
-            return type == DeviceType.CPU ? CPU : new Device(type, (int)(packed >> 8) - 1);
+            var kind = (DeviceType)(packed & 0xff);
+            return kind == DeviceType.CPU ? CPU : new Device(kind, (int)(packed >> 8) - 1);
         }
 
-        static DeviceType Parse(string name) => Enum.TryParse<DeviceType>(name, ignoreCase: true, out var type)
-            ? type
+        static DeviceType Parse(string name) => Enum.TryParse<DeviceType>(name, ignoreCase: true, out var kind)
+            ? kind
             : throw new ArgumentException($"'{name}' is not a type of device; 'cpu' and 'cuda' are", nameof(name));
 
         public static implicit operator Device(string description) => new(description);

@@ -13,11 +13,11 @@ public static partial class torch
         public Tensor flatten(long start_dim = 0, long end_dim = -1) => Aten.One("flatten.using_ints", this, start_dim, end_dim);
         public Tensor unflatten(long dim, params long[] sizes)
         {
-            var shape = this.shape.ToList();
-            var at = (int)(dim < 0 ? dim + shape.Count : dim);
-            shape.RemoveAt(at);
-            shape.InsertRange(at, sizes);
-            return view([.. shape]);
+            var all = shape.ToList();
+            var at = (int)(dim < 0 ? dim + all.Count : dim);
+            all.RemoveAt(at);
+            all.InsertRange(at, sizes);
+            return view([.. all]);
         }
 
         public Tensor squeeze(long? dim = null) => dim is { } d ? Aten.One("squeeze.dim", this, d) : Aten.One("squeeze", this);

@@ -137,9 +137,9 @@ public static partial class torch
         {
             get
             {
-                var bytes = NativeMethods.TensorElementSize(Handle);
+                var size = NativeMethods.TensorElementSize(Handle);
                 GC.KeepAlive(this);
-                return bytes;
+                return size;
             }
         }
 
