@@ -7,7 +7,7 @@ using static TorchSharp.torch;
 namespace MetaQuery.Benchmarks;
 
 /// <summary>Our side in a process of its own; bench/peer/serve.py is the other one. The same commands, the same answers.</summary>
-internal sealed class OurWorker(ScalarType dtype)
+internal sealed class OurWorker(OurModules modules, ScalarType dtype)
 {
     public const string Verb = "serve";
 
@@ -30,6 +30,11 @@ internal sealed class OurWorker(ScalarType dtype)
 
     private JsonObject Answer(JsonObject command)
     {
+        if (command["do"]!.GetValue<string>() == "tokens")
+        {
+            return modules.Tokens(Prompts(command));
+        }
+
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
         var seconds = new JsonArray();
@@ -45,19 +50,14 @@ internal sealed class OurWorker(ScalarType dtype)
         return new JsonObject { ["seconds"] = seconds };
     }
 
-    private Action Prepare(JsonObject command)
+    private Action Prepare(JsonObject command) => command["do"]!.GetValue<string>() switch
     {
-        switch (command["do"]!.GetValue<string>())
-        {
-            case "gemm":
-                var size = command["size"]!.GetValue<int>();
-                var a = randn([size, size]).to(dtype);
-                var b = randn([size, size]).to(dtype);
-                return () => matmul(a, b);
-            default:
-                throw new NotSupportedException($"the command {command["do"]} is not built yet");
-        }
-    }
+        "gemm" => OurModules.Gemm(command["size"]!.GetValue<int>(), dtype),
+        "condition" => modules.Condition(Prompts(command)),
+        var other => throw new NotSupportedException($"the command {other} is not built yet"),
+    };
+
+    private static List<string> Prompts(JsonObject command) => [.. command["prompts"]!.AsArray().Select(text => text!.GetValue<string>())];
 
     private static void Say(JsonObject answer) => Console.WriteLine(answer.ToJsonString(JsonSerializerOptions.Default));
 }

@@ -22,7 +22,9 @@ serve.Options.Add(threads);
 serve.SetAction(parsed =>
 {
     torch.set_num_threads(parsed.GetValue(threads));
-    new OurWorker(parsed.GetValue(dtype) == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32).Serve();
+    var type = parsed.GetValue(dtype) == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32;
+    using var modules = new OurModules(parsed.GetValue(model)!, type);
+    new OurWorker(modules, type).Serve();
 });
 
 var root = new RootCommand("Measures MetaQuery.Farm beside a plain PyTorch peer, in turns, with the same settings on both sides.");

@@ -206,6 +206,25 @@ public sealed class GgufTests
     }
 
     [Fact]
+    public void The_shipped_language_models_first_rows_are_those_of_the_reference_dequantiser()
+    {
+        using var samples = SafetensorsFile.Open(Path.Combine(RepositoryFolders.VisibleFixtures, "mllm", "smollm2-135m", "dequant_samples.safetensors"));
+        using var file = GgufFile.Open(GgufSamples.NanoPath);
+        string[] decoded = [.. samples.Keys.Where(key => key.EndsWith(".fp32", StringComparison.Ordinal))]; // TYPE.NAME.fp32 beside TYPE.NAME.raw
+        Assert.NotEmpty(decoded);
+        foreach (string key in decoded)
+        {
+            string name = key[(key.IndexOf('.', StringComparison.Ordinal) + 1)..^".fp32".Length];
+            using Tensor expected = samples.Load(key), raw = samples.Load(key[..^".fp32".Length] + ".raw"), actual = file.Load(name);
+            Assert.Equal(key[..key.IndexOf('.', StringComparison.Ordinal)], file.Describe(name).StoredType);
+            Assert.Equal(expected.data<float>(), actual.data<float>().Take((int)expected.numel()));
+            byte[] stored = new byte[raw.numel()];
+            file.ReadStored(name, stored);
+            Assert.Equal(raw.data<byte>(), stored);
+        }
+    }
+
+    [Fact]
     public void The_shipped_language_model_is_decoded_to_bfloat16_by_two_threads()
     {
         using var file = GgufFile.Open(GgufSamples.NanoPath, decodeThreads: 2);
