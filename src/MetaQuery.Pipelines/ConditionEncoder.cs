@@ -5,9 +5,9 @@ using static TorchSharp.torch;
 
 namespace MetaQuery.Pipelines;
 
-/// <summary>How prompts are laid out in batches. Conditions are equal bit for bit only under equal settings.</summary>
-/// <param name="BatchSize">Prompts that are encoded together. Packed layers take fewer as well; the others get batches filled up with copies,
-/// since libtorch's float32 products of other heights differ in their last bits.</param>
+/// <summary>How prompts are laid out in batches. Without packed layers conditions are equal bit for bit only under equal settings.</summary>
+/// <param name="BatchSize">Prompts that are encoded together. Packed layers take fewer as well. An accelerator's batch is filled up with copies, since
+/// products of other heights differ in their last bits. Libtorch's on the CPU differ with a row's place too: there, without packed layers, it is 1.</param>
 /// <param name="BucketTokens">Without packed layers a prompt is padded to the next multiple of this: its padding depends on itself alone.</param>
 public sealed record ConditionEncoderOptions(int BatchSize = 8, int BucketTokens = 16);
 
@@ -18,6 +18,7 @@ public sealed class ConditionEncoder : IDisposable
     private readonly MllmInContext _model;
     private readonly MetaQueryPrompt _prompt;
     private readonly ConditionEncoderOptions _options;
+    private readonly int _batchSize;
     private readonly Lazy<KeyValueCache> _prefix;
     private readonly Lazy<PackedCache> _packedPrefix;
 
@@ -28,6 +29,7 @@ public sealed class ConditionEncoder : IDisposable
         (_model, _prompt, _options) = (model, prompt, options ?? new ConditionEncoderOptions());
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BatchSize, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BucketTokens, nameof(options));
+        _batchSize = model.Decoder.IsPacked || model.Decoder.Device.type != DeviceType.CPU ? _options.BatchSize : 1;
         _prefix = new Lazy<KeyValueCache>(ReadPrefix);
         _packedPrefix = new Lazy<PackedCache>(ReadPackedPrefix);
     }
@@ -97,7 +99,7 @@ public sealed class ConditionEncoder : IDisposable
     {
         ArgumentNullException.ThrowIfNull(captions);
         var rows = captions.Select((caption, i) => Layout(i, _prompt.Encode(caption))).ToList();
-        foreach (var batch in rows.GroupBy(row => (row.HasPrefix, row.PaddedLength)).SelectMany(group => group.Chunk(_options.BatchSize)))
+        foreach (var batch in rows.GroupBy(row => (row.HasPrefix, row.PaddedLength)).SelectMany(group => group.Chunk(_batchSize)))
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var inference = inference_mode();
@@ -113,7 +115,7 @@ public sealed class ConditionEncoder : IDisposable
         if (_model.Decoder.IsPacked)
             return _model.QueryStates([.. batch.Select(row => row.Ids)], batch[0].HasPrefix ? _packedPrefix.Value : null);
         var (length, prefix) = (batch[0].PaddedLength, batch[0].HasPrefix ? _prompt.SharedPrefix.Count : 0);
-        var size = _options.BatchSize;
+        var size = _batchSize;
         var ids = new long[size * length];
         var mask = new long[size * (prefix + length)];
         for (var i = 0; i < size; i++)

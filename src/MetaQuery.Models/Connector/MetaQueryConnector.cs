@@ -27,7 +27,7 @@ public sealed class MetaQueryConnector : IDisposable
 {
     private readonly ConnectorConfig _config;
     private readonly ScalarType _dtype;
-    private readonly TransformerLayer[] _layers = [];
+    private readonly List<TransformerLayer> _layers = [];
     private readonly FusedLinear _first;
     private readonly FusedLinear _second;
     private readonly PackedConnector? _packed;
@@ -52,14 +52,22 @@ public sealed class MetaQueryConnector : IDisposable
             config.HiddenSize, config.IntermediateSize, config.NumAttentionHeads, config.NumKeyValueHeads, headSize, config.RmsNormEpsilon,
             QueryKeyValueBias: true, OutputBias: false, MlpBias: false, HeadNorm: true);
         var sources = Enumerable.Range(0, config.NumHiddenLayers).Select(i => weights.WithPrefix($"connector.0.layers.{i}."));
-        if (!packed)
-            _layers = [.. sources.Select(source => new TransformerLayer(layer, source, dtype, device))];
-        _first = FusedLinear.Load(weights, config.HiddenSize, bias: true, dtype, device, ("connector.1", config.OutputSize));
-        _second = FusedLinear.Load(weights, config.OutputSize, bias: true, dtype, device, ("connector.3", config.OutputSize));
-        _norm = RmsNorm.Load(weights, "connector.4.weight", config.OutputSize, config.OutputNormEpsilon, device);
-        _rotary = new RotaryEmbedding(new RotaryConfig(config.RotaryTheta), headSize, device);
-        if (packed)
-            _packed = new PackedConnector(new PackedLayers(layer, new RotaryConfig(config.RotaryTheta), sources, dtype), _first, _second, _norm.Weight, (float)config.OutputNormEpsilon, dtype);
+        try
+        {
+            foreach (var source in packed ? [] : sources)
+                _layers.Add(new TransformerLayer(layer, source, dtype, device));
+            _first = FusedLinear.Load(weights, config.HiddenSize, bias: true, dtype, device, ("connector.1", config.OutputSize));
+            _second = FusedLinear.Load(weights, config.OutputSize, bias: true, dtype, device, ("connector.3", config.OutputSize));
+            _norm = RmsNorm.Load(weights, "connector.4.weight", config.OutputSize, config.OutputNormEpsilon, device);
+            _rotary = new RotaryEmbedding(new RotaryConfig(config.RotaryTheta), headSize, device);
+            if (packed)
+                _packed = new PackedConnector(new PackedLayers(layer, new RotaryConfig(config.RotaryTheta), sources, dtype), _first, _second, _norm.Weight, (float)config.OutputNormEpsilon, dtype);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>D, the condition's channels.</summary>
@@ -78,7 +86,7 @@ public sealed class MetaQueryConnector : IDisposable
             return _packed.Forward(hiddenStates, observe).MoveToOuterDisposeScope();
         var rotary = _rotary.At(arange(hiddenStates.shape[1], dtype: ScalarType.Int64, device: hiddenStates.device).unsqueeze(0));
         var x = hiddenStates;
-        for (var i = 0; i < _layers.Length; i++)
+        for (var i = 0; i < _layers.Count; i++)
         {
             var name = $"layer.{i}";
             x = _layers[i].Forward(x, rotary, mask: null, attention: observe is null ? null : attended => observe(name + ".attention", attended));
@@ -102,13 +110,8 @@ public sealed class MetaQueryConnector : IDisposable
 
     public void Dispose()
     {
-        foreach (var layer in _layers)
-            layer.Dispose();
-        _packed?.Dispose();
-        _first.Dispose();
-        _second.Dispose();
-        _norm.Dispose();
-        _rotary.Dispose();
+        foreach (var part in (IDisposable?[])[.. _layers, _packed, _first, _second, _norm, _rotary])
+            part?.Dispose();
     }
 
     private static Tensor GeluTanh(Tensor x)

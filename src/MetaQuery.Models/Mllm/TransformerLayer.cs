@@ -31,16 +31,24 @@ public sealed class TransformerLayer : IDisposable
         (_config, _dtype) = (config, dtype);
         var (hidden, inner) = (config.HiddenSize, config.IntermediateSize);
         var (queries, keys) = (config.Heads * config.HeadSize, config.KeyValueHeads * config.HeadSize);
-        _queryKeyValue = FusedLinear.Load(source, hidden, config.QueryKeyValueBias, dtype, device,
-            ("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys));
-        _output = FusedLinear.Load(source, queries, config.OutputBias, dtype, device, ("self_attn.o_proj", hidden));
-        _gateUp = FusedLinear.Load(source, hidden, config.MlpBias, dtype, device, ("mlp.gate_proj", inner), ("mlp.up_proj", inner));
-        _down = FusedLinear.Load(source, inner, config.MlpBias, dtype, device, ("mlp.down_proj", hidden));
-        _inputNorm = RmsNorm.Load(source, "input_layernorm.weight", hidden, config.RmsNormEpsilon, device);
-        _postAttentionNorm = RmsNorm.Load(source, "post_attention_layernorm.weight", hidden, config.RmsNormEpsilon, device);
-        _headNorm = config.HeadNorm
-            ? Mllm.HeadNorm.Load(source, "self_attn.q_norm.gamma", "self_attn.k_norm.gamma", config.Heads, config.KeyValueHeads, config.HeadSize, device)
-            : null;
+        try
+        {
+            _queryKeyValue = FusedLinear.Load(source, hidden, config.QueryKeyValueBias, dtype, device,
+                ("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys));
+            _output = FusedLinear.Load(source, queries, config.OutputBias, dtype, device, ("self_attn.o_proj", hidden));
+            _gateUp = FusedLinear.Load(source, hidden, config.MlpBias, dtype, device, ("mlp.gate_proj", inner), ("mlp.up_proj", inner));
+            _down = FusedLinear.Load(source, inner, config.MlpBias, dtype, device, ("mlp.down_proj", hidden));
+            _inputNorm = RmsNorm.Load(source, "input_layernorm.weight", hidden, config.RmsNormEpsilon, device);
+            _postAttentionNorm = RmsNorm.Load(source, "post_attention_layernorm.weight", hidden, config.RmsNormEpsilon, device);
+            _headNorm = config.HeadNorm
+                ? Mllm.HeadNorm.Load(source, "self_attn.q_norm.gamma", "self_attn.k_norm.gamma", config.Heads, config.KeyValueHeads, config.HeadSize, device)
+                : null;
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <param name="x">[B, L, C], float32.</param>
