@@ -60,7 +60,7 @@ public sealed class ImageDenoiser : IDisposable
         contexts.Trim();
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
-        // Padding repeats the last row. The fused kernels compute each row alone, so they need none.
+        // Padding repeats the last row. On the CPU each row is computed alone, and needs none.
         var rows = new List<ImageRow>(batch.Rows);
         while (!model.RowsAreIndependent && rows.Count < batch.BatchSize)
         {

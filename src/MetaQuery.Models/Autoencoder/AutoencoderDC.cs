@@ -44,7 +44,7 @@ public sealed class AutoencoderDC : IDisposable
     public static AutoencoderDC Load(
         WeightSource source, AutoencoderDCConfig config, ScalarType dtype = ScalarType.Float32, bool withEncoder = true, bool withDecoder = true,
         Device? device = null) =>
-        new(ParameterScope.Root(source, dtype, device), config, withEncoder, withDecoder);
+        ParameterScope.Build(source, dtype, device, scope => new AutoencoderDC(scope, config, withEncoder, withDecoder));
 
     /// <summary>Pixels to latents.</summary>
     /// <param name="image">[B, 3, height, width], in [-1, 1].</param>
@@ -86,13 +86,7 @@ public sealed class AutoencoderDC : IDisposable
         return image.to(ScalarType.Float32).MoveToOuterDisposeScope();
     }
 
-    public void Dispose()
-    {
-        foreach (var parameter in parameters.Loaded.Values)
-        {
-            parameter.Dispose();
-        }
-    }
+    public void Dispose() => parameters.DisposeLoaded();
 
     private Tensor EncodeTiles(Tensor image, AutoencoderTiling tiling, int ratio)
     {

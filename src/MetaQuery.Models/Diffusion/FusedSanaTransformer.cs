@@ -311,12 +311,6 @@ public sealed unsafe class FusedSanaTransformer : IDisposable
     {
         public ParameterScope Parameters { get; } = ParameterScope.Root(source, ScalarType.Float32);
 
-        public void Dispose()
-        {
-            foreach (var parameter in Parameters.Loaded.Values)
-            {
-                parameter.Dispose();
-            }
-        }
+        public void Dispose() => Parameters.DisposeLoaded();
     }
 }

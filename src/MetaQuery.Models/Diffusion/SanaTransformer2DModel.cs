@@ -57,7 +57,7 @@ public sealed class SanaTransformer2DModel : IDisposable
     /// <exception cref="CheckpointException">A tensor is missing or has another shape.</exception>
     public static SanaTransformer2DModel Load(
         WeightSource source, SanaTransformerConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null) =>
-        new(ParameterScope.Root(source, dtype, device), config);
+        ParameterScope.Build(source, dtype, device, scope => new SanaTransformer2DModel(scope, config));
 
     /// <summary>Everything the blocks need of a condition, which no step changes.</summary>
     /// <param name="condition">[B, T, caption channels].</param>
@@ -129,13 +129,7 @@ public sealed class SanaTransformer2DModel : IDisposable
             .reshape(batch, Config.OutChannels, height, width).MoveToOuterDisposeScope();
     }
 
-    public void Dispose()
-    {
-        foreach (var parameter in parameters.Loaded.Values)
-        {
-            parameter.Dispose();
-        }
-    }
+    public void Dispose() => parameters.DisposeLoaded();
 
     private static Tensor BiasOf(Tensor mask) =>
         mask.dim() == 3

@@ -53,6 +53,30 @@ public sealed class ParameterScope
         return tensor;
     }
 
+    /// <summary>Builds a model from a checkpoint; if that fails, what was loaded so far is given back.</summary>
+    public static TModel Build<TModel>(WeightSource source, ScalarType dtype, Device? device, Func<ParameterScope, TModel> build)
+    {
+        var root = Root(source, dtype, device);
+        try
+        {
+            return build(root);
+        }
+        catch
+        {
+            root.DisposeLoaded();
+            throw;
+        }
+    }
+
+    /// <summary>Gives all parameters back; the model's last act.</summary>
+    public void DisposeLoaded()
+    {
+        foreach (var parameter in loaded.Values)
+        {
+            parameter.Dispose();
+        }
+    }
+
     /// <summary>Loads a parameter that a configuration may leave out.</summary>
     public Tensor? LoadIf(bool present, string key, params long[] shape) => present ? Load(key, shape) : null;
 

@@ -66,9 +66,16 @@ public sealed class ImageModel : IDisposable
             }
         }
 
-        using (var weights = vae.OpenWeights())
+        try
         {
+            using var weights = vae.OpenWeights();
             Autoencoder = AutoencoderDC.Load(weights, vaeConfig, options.Dtype, withEncoder: false, device: options.Device);
+        }
+        catch
+        {
+            fused?.Dispose();
+            plain?.Dispose();
+            throw;
         }
     }
 
@@ -115,7 +122,7 @@ public sealed class ImageModel : IDisposable
         fused is not null ? new FusedVelocityModel(fused, threads) : new PlainVelocityModel(plain!, Options.Device);
 
     /// <summary>True if a row's velocity is the same bits whatever the size of its batch.</summary>
-    public bool RowsAreIndependent => fused is not null;
+    public bool RowsAreIndependent => Options.Device.type == DeviceType.CPU;
 
     /// <exception cref="PipelineException">The model cannot make the size.</exception>
     public void CheckSize(int heightPixels, int widthPixels)

@@ -65,7 +65,10 @@ internal sealed class FusedVelocityModel(FusedSanaTransformer transformer, int t
     }
 }
 
-/// <summary>By plain tensor operators, on any device. A row's last bits may depend on the batch's size, never on the other rows.</summary>
+/// <summary>
+/// By plain tensor operators, on any device. On the CPU each row is computed by itself, since OpenBLAS rounds a row otherwise at
+/// another place of a matrix; a GPU takes the whole batch.
+/// </summary>
 internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Device device) : IVelocityModel
 {
     private IReadOnlyList<VelocityContext>? joinedFrom;
@@ -85,7 +88,30 @@ internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Dev
     {
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
-        if (!ReferenceEquals(joinedFrom, contexts))
+        var once = tensor(latents.ToArray(), [latentRows, transformer.Config.InChannels, height, width]).to(device);
+        if (device.type != DeviceType.CPU)
+        {
+            var timesteps = new float[contexts.Count];
+            Array.Fill(timesteps, timestep);
+            Copy(transformer.Forward(once.repeat([contexts.Count / latentRows, 1, 1, 1]), timesteps, Join(contexts)), velocity);
+            return;
+        }
+
+        var perRow = velocity.Length / contexts.Count;
+        for (var row = 0; row < contexts.Count; row++)
+        {
+            using var rowScope = NewDisposeScope();
+            Copy(
+                transformer.Forward(once.narrow(0, row % latentRows, 1), [timestep], ((Context)contexts[row]).Plain),
+                velocity.Slice(row * perRow, perRow));
+        }
+    }
+
+    public void Dispose() => joined?.Dispose();
+
+    private SanaContext Join(IReadOnlyList<VelocityContext> contexts)
+    {
+        if (joined is null || !ReferenceEquals(joinedFrom, contexts))
         {
             joined?.Dispose();
             joined = SanaContext.Join([.. contexts.Select(context => ((Context)context).Plain)]);
@@ -93,14 +119,15 @@ internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Dev
             joinedFrom = contexts;
         }
 
-        var timesteps = new float[contexts.Count];
-        Array.Fill(timesteps, timestep);
-        var once = tensor(latents.ToArray(), [latentRows, transformer.Config.InChannels, height, width]).to(device);
-        var result = transformer.Forward(once.repeat([contexts.Count / latentRows, 1, 1, 1]), timesteps, joined!);
-        result.cpu().contiguous().data<float>().ToArray().CopyTo(velocity);
+        return joined;
     }
 
-    public void Dispose() => joined?.Dispose();
+    private static void Copy(Tensor result, Span<float> velocity)
+    {
+        using var here = result.cpu();
+        using var flat = here.contiguous();
+        System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(flat.bytes).CopyTo(velocity);
+    }
 
     private sealed class Context(SanaContext plain) : VelocityContext
     {
