@@ -6,7 +6,7 @@ namespace MetaQuery.Kernels;
 internal static unsafe class KernelLibrary
 {
     const string FileName = "libmetaquery_kernels.so";
-    static readonly nint Handle = NativeLibrary.Load(Find());
+    static readonly nint Handle = Load();
 
     /// <summary>0 baseline, 1 AVX2 with FMA, 2 AVX-512: part of the numerics fingerprint.</summary>
     public static int Level { get; } = ((delegate* unmanaged<int>)NativeLibrary.GetExport(Handle, "mq_kernel_level"))();
@@ -26,6 +26,13 @@ internal static unsafe class KernelLibrary
             return address != 0 ? address : throw new EntryPointNotFoundException($"{FileName} has no kernel '{name}': rebuild it with ./farm build");
         }
         finally { Marshal.FreeCoTaskMem(utf8); }
+    }
+
+    static nint Load()
+    {
+        // The boot settings of MetaQuery.Torch must stand before the kernels bring OpenMP with them.
+        _ = TorchSharp.torch.get_num_threads();
+        return NativeLibrary.Load(Find());
     }
 
     static string Find()
