@@ -35,7 +35,7 @@ internal static class Machine
             settings["ATEN_CPU_CAPABILITY"] = "avx512"; // ATen takes AVX2 by itself
             if (!Name.Contains("Intel", StringComparison.Ordinal))
             {
-                settings["OPENBLAS_CORETYPE"] = "SkylakeX"; // 0.3.21 knows AVX-512 on Intel only; half the speed elsewhere
+                settings["OPENBLAS_CORETYPE"] = "SkylakeX"; // OpenBLAS would find them itself, unless the environment names AVX2 kernels: half the speed
             }
         }
 

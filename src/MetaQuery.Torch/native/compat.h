@@ -4,6 +4,7 @@
 #include <ATen/core/jit_type.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CPUAllocator.h>
+#include <optional>
 #if __has_include(<torch/version.h>)
 #include <torch/version.h>
 #elif __has_include(<torch/csrc/api/include/torch/version.h>)
@@ -20,6 +21,13 @@
 #endif
 
 namespace mq {
+
+// 2.4 replaced c10::optional by the standard one.
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+template <class T> using optional = std::optional<T>;
+#else
+template <class T> using optional = c10::optional<T>;
+#endif
 
 inline const char* version() { return TORCH_VERSION; }
 

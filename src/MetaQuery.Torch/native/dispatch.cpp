@@ -15,7 +15,7 @@ struct Argument {
     Kind kind, element;
     bool optional, optional_elements;
     int fixed_length; // of a list that a single number fills, as in int[2] stride=1
-    c10::optional<c10::IValue> value_by_default;
+    mq::optional<c10::IValue> value_by_default;
 };
 
 struct Operator {
@@ -57,10 +57,10 @@ c10::IValue list_of(const Operator& op, const Argument& argument, const mq_value
     if (argument.element == Kind::TensorType && value.tag == MQ_TENSOR_LIST) {
         auto handles = (void**)value.p;
         if (argument.optional_elements) {
-            c10::List<c10::optional<at::Tensor>> list;
+            c10::List<mq::optional<at::Tensor>> list;
             list.reserve(value.count);
             for (int i = 0; i < value.count; i++)
-                list.push_back(handles[i] ? c10::optional<at::Tensor>(mq::borrow(handles[i])) : c10::nullopt);
+                list.push_back(handles[i] ? mq::optional<at::Tensor>(mq::borrow(handles[i])) : mq::optional<at::Tensor>());
             return list;
         }
         c10::List<at::Tensor> list;
