@@ -8,6 +8,8 @@ namespace MetaQuery.Farm;
 /// <summary>Runs one job: slots take tasks from the coordinator, a writer commits what they make.</summary>
 internal sealed class JobRunner
 {
+    private static readonly TimeSpan FlushEvery = TimeSpan.FromMilliseconds(500);
+
     private readonly JobPlan _plan;
     private readonly FarmOptions _options;
     private readonly IFarmModel _model;
@@ -23,8 +25,7 @@ internal sealed class JobRunner
     private readonly CancellationTokenSource _stop;
     private ExceptionDispatchInfo? _fault;
     private int _liveSlots;
-    private long _encoderCalls;
-    private long _conditionPasses;
+    private readonly EncoderCounters _counters = new();
     private long _denoiseBatches;
     private long _paddedRows;
     private long _retries;
@@ -45,7 +46,9 @@ internal sealed class JobRunner
         _made = new BlockingCollection<Made>(boundedCapacity: 4 * options.Slots);
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         _coordinator = new JobCoordinator(
-            Prompts().GetEnumerator(), CoordinatorLimits.For(options.Slots, plan.Settings.BatchSize, options.EncodeBatchSize), Address);
+            PromptStream.Read(plan, store, meter).GetEnumerator(),
+            CoordinatorLimits.For(options.Slots, plan.Settings.BatchSize, options.EncodeBatchSize),
+            (prompt, sample) => PromptStream.Address(plan.Settings, prompt, sample));
     }
 
     /// <summary>Runs to the end, to a cancellation or to a fault that is not one image's.</summary>
@@ -92,8 +95,8 @@ internal sealed class JobRunner
         long images = _meter.Written;
         TimeSpan elapsed = _meter.Elapsed;
         return new JobStats(
-            images, images / Math.Max(elapsed.TotalSeconds, 1e-3), elapsed, Interlocked.Read(ref _conditionPasses),
-            Interlocked.Read(ref _encoderCalls), _cache.Counters, Interlocked.Read(ref _denoiseBatches), Interlocked.Read(ref _paddedRows),
+            images, images / Math.Max(elapsed.TotalSeconds, 1e-3), elapsed, _counters.Passes,
+            _counters.Calls, _cache.Counters, Interlocked.Read(ref _denoiseBatches), Interlocked.Read(ref _paddedRows),
             Interlocked.Read(ref _retries), _stages.Totals);
     }
 
@@ -139,14 +142,14 @@ internal sealed class JobRunner
 
     private void RunSlot(IConditionEncoder encoder, IImageDenoiser denoiser)
     {
-        var keys = new ConditionKey.KeyMaker(encoder.Identity);
+        var conditions = new ConditionStage(_plan, _cache, encoder, _counters, keepAll: _options.CacheFolder is not null);
         try
         {
             while (NextTask() is { } task)
             {
                 if (task is EncodeTask encode)
                 {
-                    Encode(encode, encoder, keys);
+                    Encode(encode, conditions);
                 }
                 else
                 {
@@ -186,22 +189,12 @@ internal sealed class JobRunner
         }
     }
 
-    private void Encode(EncodeTask task, IConditionEncoder encoder, ConditionKey.KeyMaker keys)
+    private void Encode(EncodeTask task, ConditionStage conditions)
     {
-        var lookups = new List<ConditionLookup>();
-        foreach (PlannedPrompt prompt in task.Prompts)
-        {
-            lookups.Add(Lookup(prompt.Line.Prompt, keys, isNegative: false));
-            if (prompt.Settings.IsGuided)
-            {
-                lookups.Add(Lookup(prompt.Settings.NegativePrompt, keys, isNegative: true));
-            }
-        }
-
-        byte[][] conditions;
+        PromptConditions[] results;
         try
         {
-            conditions = _stages.Time("encode", () => _cache.GetOrEncode(lookups, (requests, token) => Pass(encoder, requests, token), _stop.Token));
+            results = _stages.Time("encode", () => conditions.Get(task.Prompts, _stop.Token));
         }
 #pragma warning disable CA1031 // whatever the encoder's error is, it is counted against its prompts and listed with its reason
         catch (Exception exception) when (exception is not (OperationCanceledException or StorageException))
@@ -212,41 +205,12 @@ internal sealed class JobRunner
             return;
         }
 
-        int next = 0;
-        var results = new PromptConditions[task.Prompts.Count];
-        for (int i = 0; i < results.Length; i++)
-        {
-            byte[] condition = conditions[next++];
-            results[i] = new PromptConditions(condition, task.Prompts[i].Settings.IsGuided ? conditions[next++] : ReadOnlyMemory<byte>.Empty);
-        }
-
         Settle(() =>
         {
             _coordinator.Encoded(task, results);
             return [];
         });
         _meter.Encoded(task.Prompts.Count);
-    }
-
-    private ConditionLookup Lookup(string caption, ConditionKey.KeyMaker keys, bool isNegative)
-    {
-        var request = new ConditionRequest(caption);
-        ConditionKey key = keys.Create(request);
-        return new ConditionLookup(key, request, isNegative || _options.CacheFolder is not null || _plan.IsRepeated(key));
-    }
-
-    private IReadOnlyList<byte[]> Pass(IConditionEncoder encoder, IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
-    {
-        Interlocked.Increment(ref _encoderCalls);
-        IReadOnlyList<byte[]> conditions = encoder.Encode(requests, cancellationToken);
-        if (conditions.Count != requests.Count || conditions.Any(condition => condition.Length != _plan.Conditions.ConditionBytes))
-        {
-            throw new InvalidOperationException(
-                $"the encoder gave {conditions.Count} conditions for {requests.Count} prompts, of {string.Join(", ", conditions.Select(condition => condition.Length).Distinct())} bytes where {_plan.Conditions.ConditionBytes} were due");
-        }
-
-        Interlocked.Add(ref _conditionPasses, requests.Count);
-        return conditions;
     }
 
     private void Denoise(DenoiseTask task, IImageDenoiser denoiser)
@@ -339,7 +303,7 @@ internal sealed class JobRunner
         }
     }
 
-    private static readonly TimeSpan FlushEvery = TimeSpan.FromMilliseconds(500);
+    
 
     private void Commit(Made made)
     {
@@ -358,36 +322,6 @@ internal sealed class JobRunner
             _meter.Failed(1);
         }
     }
-
-    private IEnumerable<PlannedPrompt> Prompts()
-    {
-        ResolvedSettings settings = _plan.Settings;
-        long planned = 0;
-        foreach (PromptLine line in _plan.Source.Read())
-        {
-            _meter.Planned(++planned);
-            long first = line.Index * settings.ImagesPerPrompt;
-            var samples = new List<int>();
-            for (int sample = 0; sample < settings.ImagesPerPrompt; sample++)
-            {
-                if (!_store.IsSettled(first + sample))
-                {
-                    samples.Add(sample);
-                }
-            }
-
-            if (samples.Count > 0)
-            {
-                yield return new PlannedPrompt(line, new LineSettings(
-                    line.NumInferenceSteps ?? settings.NumInferenceSteps, line.GuidanceScale ?? settings.GuidanceScale,
-                    line.NegativePrompt ?? settings.NegativePrompt), samples);
-            }
-        }
-    }
-
-    private (long Position, ulong Seed) Address(PlannedPrompt prompt, int sample) =>
-        ((prompt.Line.Index * _plan.Settings.ImagesPerPrompt) + sample,
-            prompt.Line.Seed is { } own ? ImageSeed.ForLine(own, sample) : ImageSeed.ForPrompt(_plan.Settings.Seed, prompt.Line.Index, sample));
 
     private static string OneLine(Exception exception) => $"{exception.GetType().Name}: {exception.Message.ReplaceLineEndings(" ")}";
 }
