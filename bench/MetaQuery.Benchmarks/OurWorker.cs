@@ -47,6 +47,7 @@ internal sealed class OurWorker(OurModules modules, ScalarType dtype)
             seconds.Add(clock.Elapsed.TotalSeconds);
         }
 
+        modules.Forget();
         return new JsonObject { ["seconds"] = seconds };
     }
 
@@ -54,6 +55,8 @@ internal sealed class OurWorker(OurModules modules, ScalarType dtype)
     {
         "gemm" => OurModules.Gemm(command["size"]!.GetValue<int>(), dtype),
         "condition" => modules.Condition(Prompts(command)),
+        "step" => modules.Step(command["batch"]!.GetValue<int>()),
+        "decode" => modules.Decode(command["batch"]!.GetValue<int>()),
         var other => throw new NotSupportedException($"the command {other} is not built yet"),
     };
 
