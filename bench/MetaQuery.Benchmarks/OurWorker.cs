@@ -7,7 +7,7 @@ using static TorchSharp.torch;
 namespace MetaQuery.Benchmarks;
 
 /// <summary>Our side in a process of its own; bench/peer/serve.py is the other one. The same commands, the same answers.</summary>
-internal sealed class OurWorker(OurModules modules, ScalarType dtype)
+internal sealed class OurWorker(OurModules modules, OurFarm farm, ScalarType dtype)
 {
     public const string Verb = "serve";
 
@@ -30,9 +30,12 @@ internal sealed class OurWorker(OurModules modules, ScalarType dtype)
 
     private JsonObject Answer(JsonObject command)
     {
-        if (command["do"]!.GetValue<string>() == "tokens")
+        switch (command["do"]!.GetValue<string>())
         {
-            return modules.Tokens(Prompts(command));
+            case "tokens":
+                return modules.Tokens(Prompts(command));
+            case "pictures":
+                return farm.Pictures(command);
         }
 
         using var inference = inference_mode();
@@ -56,8 +59,9 @@ internal sealed class OurWorker(OurModules modules, ScalarType dtype)
         "gemm" => OurModules.Gemm(command["size"]!.GetValue<int>(), dtype),
         "condition" => modules.Condition(Prompts(command)),
         "step" => modules.Step(command["batch"]!.GetValue<int>()),
+        "bulk" => farm.Bulk(command),
         "decode" => modules.Decode(command["batch"]!.GetValue<int>()),
-        var other => throw new NotSupportedException($"the command {other} is not built yet"),
+        var other => throw new NotSupportedException($"unknown command {other}"),
     };
 
     private static List<string> Prompts(JsonObject command) => [.. command["prompts"]!.AsArray().Select(text => text!.GetValue<string>())];

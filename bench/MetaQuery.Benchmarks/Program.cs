@@ -24,7 +24,8 @@ serve.SetAction(parsed =>
     torch.set_num_threads(parsed.GetValue(threads));
     var type = parsed.GetValue(dtype) == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32;
     using var modules = new OurModules(parsed.GetValue(model)!, type);
-    new OurWorker(modules, type).Serve();
+    using var farm = new OurFarm(parsed.GetValue(model)!, parsed.GetValue(dtype)!, parsed.GetValue(slots), parsed.GetValue(threads));
+    new OurWorker(modules, farm, type).Serve();
 });
 
 var root = new RootCommand("Measures MetaQuery.Farm beside a plain PyTorch peer, in turns, with the same settings on both sides.");

@@ -34,6 +34,10 @@ class Worker:
             return ids, None
         return ids, torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows])
 
+    def pictures(self, latents):
+        """Latents to bytes, height by width by channel."""
+        return (self.model.decode(latents) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
     def gemm(self, size, dtype="float32", **_):
         a, b = torch.randn(2, size, size).to(getattr(torch, dtype))
         return lambda: a @ b
@@ -54,7 +58,7 @@ class Worker:
 
     def decode(self, batch, **_):
         rows = torch.randn(batch, *self.latent) * 0.5
-        return lambda: self.model.decode(rows)
+        return lambda: self.pictures(rows)
 
     def bulk(self, mode, prompts, empty, images, steps, batch, guidance, **_):
         """mode: reference (every image encodes its prompt and the empty one), cached (once), cached_context (keys and values too)."""
@@ -73,8 +77,7 @@ class Worker:
                     low = low_once.expand(len(high), -1, -1)
                 rows = noise[first * images:][:len(high)]
                 latents = self.model.denoise(rows, low, high, steps, guidance, mode == "cached_context", self.shift)
-                pixels = self.model.decode(latents)
-                (pixels * 255).round().to(torch.uint8)
+                self.pictures(latents)
         return run
 
     def answer(self, command):
