@@ -35,58 +35,58 @@ public static unsafe class SequenceKernels
 }
 
 /// <summary>Sequence i is the tokens Offsets[i] to Offsets[i + 1].</summary>
-public unsafe struct SequenceTokens
+public readonly unsafe struct SequenceTokens
 {
-    public long* Offsets;
+    public long* Offsets { get; init; }
 
-    public long Sequences;
+    public long Sequences { get; init; }
 
     /// <summary>A token sees those before it and itself, instead of its whole sequence.</summary>
-    public bool Causal;
+    public bool Causal { get; init; }
 }
 
 /// <summary>[positions, headSize / 2] each.</summary>
-public unsafe struct RotaryAngles
+public readonly unsafe struct RotaryAngles
 {
-    public float* Cosines;
+    public float* Cosines { get; init; }
 
-    public float* Sines;
+    public float* Sines { get; init; }
 }
 
 /// <summary>Rotated keys and values of the tokens before.</summary>
-public unsafe struct CachedTokens
+public readonly unsafe struct CachedTokens
 {
     /// <summary>[groups, headSize, capacity].</summary>
-    public float* Keys;
+    public float* Keys { get; init; }
 
     /// <summary>[groups, capacity, headSize].</summary>
-    public float* Values;
+    public float* Values { get; init; }
 
     /// <summary>A multiple of <see cref="SequenceKernels.CapacityStep"/>.</summary>
-    public long Capacity;
+    public long Capacity { get; init; }
 
     /// <summary>How many there are; every sequence sees them.</summary>
-    public long Count;
+    public long Count { get; init; }
 
     /// <summary>Adds the one sequence's tokens to them.</summary>
-    public bool Append;
+    public bool Append { get; init; }
 }
 
 /// <summary>Query heads, key heads that they share, and norms behind the rotation.</summary>
-public unsafe struct HeadShape
+public readonly unsafe struct HeadShape
 {
-    public long Heads;
+    public long Heads { get; init; }
 
-    public long Groups;
+    public long Groups { get; init; }
 
-    public long HeadSize;
+    public long HeadSize { get; init; }
 
     /// <summary>Usually 1 / √headSize.</summary>
-    public float Scale;
+    public float Scale { get; init; }
 
     /// <summary>[heads, headSize]: a rotated query becomes q / |q| · gamma; null leaves it.</summary>
-    public float* QueryGamma;
+    public float* QueryGamma { get; init; }
 
     /// <summary>[groups, headSize], as <see cref="QueryGamma"/>.</summary>
-    public float* KeyGamma;
+    public float* KeyGamma { get; init; }
 }

@@ -54,7 +54,7 @@ public sealed class DisposeScope : IDisposable
             if (!Disposables.Remove(disposable)) continue;
             if (disposable is torch.Tensor tensor) tensor.OwningDisposeScope = scope;
             if (scope is not null) scope.Disposables.Add(disposable);
-            else _manager!.Tensors.DetachedFromScopeCount++;
+            else _manager!.Statistics.DetachedFromScopeCount++;
         }
     }
 
@@ -88,7 +88,7 @@ public sealed class DisposeScope : IDisposable
                 if (tensor.OwningDisposeScope == this) continue;
                 tensor.OwningDisposeScope?.Disposables.Remove(tensor);
                 tensor.OwningDisposeScope = this;
-                _manager!.Tensors.AttachedToScopeCount++;
+                _manager!.Statistics.AttachedToScopeCount++;
             }
             Disposables.Add(disposable);
         }
@@ -141,12 +141,10 @@ public sealed class DisposeScopeManager
 
     internal static DisposeScopeManager ThreadSingleton => _ofThisThread ??= new DisposeScopeManager();
 
-    internal LifetimeStatistics Tensors => StatisticsInstance.TensorStatistics;
-
-    ThreadDisposeScopeStatistics StatisticsInstance { get; } = new();
+    internal ThreadTensorStatistics Statistics { get; } = new();
 
     /// <summary>What this thread made and disposed, for finding leaks.</summary>
-    public static ThreadDisposeScopeStatistics Statistics => ThreadSingleton.StatisticsInstance;
+    public static ThreadTensorStatistics TensorStatistics => ThreadSingleton.Statistics;
 
     internal DisposeScope? CurrentDisposeScope => _scopes.Count > 0 ? _scopes[^1] : null;
 
@@ -154,10 +152,10 @@ public sealed class DisposeScopeManager
     {
         if (CurrentDisposeScope is not { } scope)
         {
-            Tensors.CreatedOutsideScopeCount++;
+            Statistics.CreatedOutsideScopeCount++;
             return null;
         }
-        Tensors.CreatedInScopeCount++;
+        Statistics.CreatedInScopeCount++;
         scope.Disposables.Add(tensor);
         return scope;
     }
@@ -178,8 +176,8 @@ public sealed class DisposeScopeManager
     }
 }
 
-/// <summary>Counts of objects made and disposed on one thread.</summary>
-public sealed class LifetimeStatistics
+/// <summary>Counts of tensors made and disposed on one thread.</summary>
+public sealed class ThreadTensorStatistics
 {
     public long CreatedOutsideScopeCount { get; internal set; }
     public long DisposedOutsideScopeCount { get; internal set; }
@@ -188,22 +186,8 @@ public sealed class LifetimeStatistics
     public long AttachedToScopeCount { get; internal set; }
     public long DetachedFromScopeCount { get; internal set; }
 
-    /// <summary>Made minus disposed; a tensor that another thread disposes counts there.</summary>
     public long ThreadTotalLiveCount =>
         CreatedInScopeCount - DisposedInScopeCount + CreatedOutsideScopeCount - DisposedOutsideScopeCount;
-
-    public void Reset() => CreatedOutsideScopeCount = DisposedOutsideScopeCount = CreatedInScopeCount = DisposedInScopeCount =
-        AttachedToScopeCount = DetachedFromScopeCount = 0;
-}
-
-/// <summary>The statistics of one thread.</summary>
-public sealed class ThreadDisposeScopeStatistics
-{
-    public LifetimeStatistics TensorStatistics { get; } = new();
-
-    public long ThreadTotalLiveCount => TensorStatistics.ThreadTotalLiveCount;
-
-    public void Reset() => TensorStatistics.Reset();
 }
 
 public static partial class torch

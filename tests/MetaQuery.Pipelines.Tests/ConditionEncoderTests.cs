@@ -107,4 +107,32 @@ public sealed class ConditionEncoderTests(NanoText nano)
         Assert.Throws<OperationCanceledException>(() => encoder.Encode(Captions, new CancellationToken(canceled: true)));
         Assert.Equal(0, encoder.Passes);
     }
+
+    [Fact]
+    public void Bfloat16_conditions_lie_near_float32s()
+    {
+        using var text = TextModel.Load(nano.Folder, ScalarType.BFloat16);
+        using var rounded = new ConditionEncoder(text.Model, text.Prompt);
+        using var exact = Encoder();
+        var expected = new Dictionary<int, float[]>();
+        exact.Observe(FewCaptions, (i, _, condition) => expected[i] = condition.data<float>().ToArray());
+        rounded.Observe(FewCaptions, (i, _, condition) =>
+        {
+            // 0.6 % were measured: the inputs of 130 products are rounded to 2^-9.
+            Assert.InRange(Distance(condition.data<float>().ToArray(), expected[i]), 1e-4, 0.02);
+        });
+        Assert.True(Distance(expected[1], expected[0]) > 0.1, $"two captions are only {Distance(expected[1], expected[0])} apart");
+    }
+
+    private static double Distance(float[] actual, float[] expected)
+    {
+        var (error, norm) = (0.0, 0.0);
+        for (var j = 0; j < actual.Length; j++)
+        {
+            error += Math.Pow(actual[j] - expected[j], 2);
+            norm += Math.Pow(expected[j], 2);
+        }
+
+        return Math.Sqrt(error / norm);
+    }
 }

@@ -1,7 +1,6 @@
 using MetaQuery.TestKit;
 using TorchSharp;
 using TorchSharp.Modules;
-using TorchSharp.Utils;
 using static TorchSharp.torch;
 
 namespace MetaQuery.Torch.Tests;

@@ -51,7 +51,7 @@ public sealed class MetaQueryConnector : IDisposable
         var layer = new TransformerLayerConfig(
             config.HiddenSize, config.IntermediateSize, config.NumAttentionHeads, config.NumKeyValueHeads, headSize, config.RmsNormEpsilon,
             QueryKeyValueBias: true, OutputBias: false, MlpBias: false, HeadNorm: true);
-        var sources = Enumerable.Range(0, config.NumHiddenLayers).Select(i => weights.WithPrefix($"connector.0.layers.{i}."));
+        var sources = Enumerable.Range(0, config.NumHiddenLayers).Select(i => weights.WithPrefix($"connector.0.layers.{i}.")).ToList();
         try
         {
             foreach (var source in packed ? [] : sources)

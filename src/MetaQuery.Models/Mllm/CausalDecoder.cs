@@ -58,13 +58,13 @@ public sealed class CausalDecoder : IDisposable
         var owned = new List<IDisposable>();
         try
         {
-            var sources = Enumerable.Range(0, config.NumHiddenLayers).Select(i => weights.WithPrefix($"model.layers.{i}."));
+            var sources = Enumerable.Range(0, config.NumHiddenLayers).Select(i => weights.WithPrefix($"model.layers.{i}.")).ToList();
             var fused = packed ? new PackedLayers(layer, config.Rotary, sources, dtype) : null;
             if (fused is not null)
                 owned.Add(fused);
             var layers = new TransformerLayer[packed ? 0 : config.NumHiddenLayers];
             for (var i = 0; i < layers.Length; i++)
-                owned.Add(layers[i] = new TransformerLayer(layer, weights.WithPrefix($"model.layers.{i}."), dtype, device));
+                owned.Add(layers[i] = new TransformerLayer(layer, sources[i], dtype, device));
             var norm = RmsNorm.Load(weights, NormKey, config.HiddenSize, config.RmsNormEpsilon, device);
             owned.Add(norm);
             var head = withHead && !config.TieWordEmbeddings ? weights.Load(HeadKey, [config.VocabularySize, config.HiddenSize], dtype) : null;

@@ -94,7 +94,7 @@ public sealed class LayerCache : IDisposable
     private void Reserve(Tensor like, long length)
     {
         if (_keys is not null && _keys.shape[0] != like.shape[0])
-            throw new ArgumentException($"the cache has {_keys.shape[0]} rows, the new keys {like.shape[0]}");
+            throw new ArgumentException($"the cache has {_keys.shape[0]} rows, the new keys {like.shape[0]}", nameof(like));
         if (_keys is not null && length <= _keys.shape[2])
             return;
         using var scope = NewDisposeScope();

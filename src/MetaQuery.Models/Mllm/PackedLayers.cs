@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using MetaQuery.Kernels;
 using MetaQuery.Models.Checkpoints;
 using TorchSharp;
@@ -13,17 +14,31 @@ internal sealed unsafe class PackedLayers : IDisposable
     private readonly TransformerLayerConfig _config;
     private readonly RotaryTable _rotary;
     private readonly KernelType _type;
-    private readonly List<PackedLayer> _layers = [];
+    private readonly PackedLayer?[] _layers;
 
     /// <param name="sources">Every layer's own tensors.</param>
     /// <exception cref="CheckpointException">A tensor is missing or has another shape.</exception>
-    public PackedLayers(TransformerLayerConfig config, RotaryConfig rotary, IEnumerable<WeightSource> sources, ScalarType dtype)
+    public PackedLayers(TransformerLayerConfig config, RotaryConfig rotary, IReadOnlyList<WeightSource> sources, ScalarType dtype)
     {
         (_config, _rotary, _type) = (config, new RotaryTable(rotary, config.HeadSize), TypeOf(dtype));
+        _layers = new PackedLayer?[sources.Count];
         try
         {
-            foreach (var source in sources)
-                _layers.Add(new PackedLayer(config, source, _type));
+            // The first that fails in the layers' order is the error, however the threads ran.
+            var failures = new Exception?[sources.Count];
+            Parallel.For(0, sources.Count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, i =>
+            {
+                try
+                {
+                    _layers[i] = new PackedLayer(config, sources[i], _type);
+                }
+                catch (Exception failure)
+                {
+                    failures[i] = failure;
+                }
+            });
+            if (failures.FirstOrDefault(failure => failure is not null) is { } first)
+                ExceptionDispatchInfo.Throw(first);
         }
         catch
         {
@@ -39,7 +54,7 @@ internal sealed unsafe class PackedLayers : IDisposable
         _ => throw new ArgumentException($"packed weights are float32 or bfloat16, not {dtype}", nameof(dtype)),
     };
 
-    public PackedCache NewCache() => new(_layers.Count, _config.KeyValueHeads, _config.HeadSize);
+    public PackedCache NewCache() => new(_layers.Length, _config.KeyValueHeads, _config.HeadSize);
 
     /// <param name="x">[tokens, C], float32, contiguous: the residual stream, changed in place.</param>
     /// <param name="offsets">Sequence i is the tokens offsets[i] to offsets[i + 1].</param>
@@ -64,9 +79,9 @@ internal sealed unsafe class PackedLayers : IDisposable
         {
             var sequences = new SequenceTokens { Offsets = first, Sequences = offsets.Length - 1, Causal = causal };
             var rotary = new RotaryAngles { Cosines = angles.Cosines.Floats, Sines = angles.Sines.Floats };
-            for (var i = 0; i < _layers.Count; i++)
+            for (var i = 0; i < _layers.Length; i++)
             {
-                _layers[i].Forward((float*)stream, tokens, sequences, rotary, cache?.At(i, append) ?? default, work, threads);
+                _layers[i]!.Forward((float*)stream, tokens, sequences, rotary, cache?.At(i, append) ?? default, work, threads);
                 observe?.Invoke($"layer.{i}", x);
             }
         }
@@ -79,6 +94,6 @@ internal sealed unsafe class PackedLayers : IDisposable
     public void Dispose()
     {
         foreach (var layer in _layers)
-            layer.Dispose();
+            layer?.Dispose();
     }
 }

@@ -15,6 +15,6 @@ public sealed partial class ChatTurns(ChatTemplate template)
         _wantsParts ? ChatMessage.OfParts(role, ChatPart.Text(text, isTrusted)) : ChatMessage.OfText(role, text, isTrusted);
 
     // Vision models' templates walk through message['content'].
-    [GeneratedRegex(@"\bin\s+\w+(\[['""]content['""]\]|\.content\b)", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(@"\bin\s+\w+(?:\[['""]content['""]\]|\.content\b)", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex LoopOverContent();
 }

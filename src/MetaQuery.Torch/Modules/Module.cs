@@ -1,7 +1,6 @@
 using System.Collections;
 using System.Reflection;
 using TorchSharp.Modules;
-using TorchSharp.Utils;
 
 namespace TorchSharp;
 
@@ -234,7 +233,7 @@ public static partial class torch
         /// <summary>A module that makes a result from one input.</summary>
         public interface IModule<T, TResult>
         {
-            TResult call(T input1);
+            TResult call(T input);
         }
 
         /// <inheritdoc cref="IModule{T, TResult}"/>
