@@ -43,14 +43,14 @@ internal static class NativeLibraries
 }
 
 /// <summary>Where a room's native libraries lie.</summary>
-public static class NativeFolder
+internal static class NativeFolder
 {
     /// <summary>
     /// Looks for <paramref name="file"/> in the folder that the environment variable METAQUERY_NATIVE names, then beside the
     /// assembly, then in <c>.farm/native/<paramref name="room"/></c> of the assembly's repository (each parent folder in turn).
     /// </summary>
     /// <exception cref="DllNotFoundException">It lies in none of them; the message says how to build it.</exception>
-    public static string Find(string room, string file, Assembly assembly)
+    internal static string Find(string room, string file, Assembly assembly)
     {
         if (Environment.GetEnvironmentVariable("METAQUERY_NATIVE") is { Length: > 0 } named)
         {
