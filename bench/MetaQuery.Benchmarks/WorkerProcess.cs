@@ -27,6 +27,7 @@ internal sealed class WorkerProcess : IDisposable
             start.Environment[variable] = value;
         }
 
+        start.Environment.Remove("OPENBLAS_L2_SIZE"); // a hint that suits one set of kernels only
         start.Environment["PYTHONDONTWRITEBYTECODE"] = "1"; // the peer's folder is part of the checkout
         _process = Process.Start(start) ?? throw new BenchmarkException($"{name}: {program} did not start");
         _process.ErrorDataReceived += (_, line) => Remember(line.Data);

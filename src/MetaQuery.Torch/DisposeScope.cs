@@ -54,7 +54,7 @@ public sealed class DisposeScope : IDisposable
             if (!Disposables.Remove(disposable)) continue;
             if (disposable is torch.Tensor tensor) tensor.OwningDisposeScope = scope;
             if (scope is not null) scope.Disposables.Add(disposable);
-            else _manager!.Statistics.DetachedFromScopeCount++;
+            else _manager!.Tensors.DetachedFromScopeCount++;
         }
     }
 
@@ -88,7 +88,7 @@ public sealed class DisposeScope : IDisposable
                 if (tensor.OwningDisposeScope == this) continue;
                 tensor.OwningDisposeScope?.Disposables.Remove(tensor);
                 tensor.OwningDisposeScope = this;
-                _manager!.Statistics.AttachedToScopeCount++;
+                _manager!.Tensors.AttachedToScopeCount++;
             }
             Disposables.Add(disposable);
         }
@@ -141,10 +141,12 @@ public sealed class DisposeScopeManager
 
     internal static DisposeScopeManager ThreadSingleton => _ofThisThread ??= new DisposeScopeManager();
 
-    internal ThreadTensorStatistics Statistics { get; } = new();
+    internal LifetimeStatistics Tensors => StatisticsInstance.TensorStatistics;
+
+    ThreadDisposeScopeStatistics StatisticsInstance { get; } = new();
 
     /// <summary>What this thread made and disposed, for finding leaks.</summary>
-    public static ThreadTensorStatistics TensorStatistics => ThreadSingleton.Statistics;
+    public static ThreadDisposeScopeStatistics Statistics => ThreadSingleton.StatisticsInstance;
 
     internal DisposeScope? CurrentDisposeScope => _scopes.Count > 0 ? _scopes[^1] : null;
 
@@ -152,10 +154,10 @@ public sealed class DisposeScopeManager
     {
         if (CurrentDisposeScope is not { } scope)
         {
-            Statistics.CreatedOutsideScopeCount++;
+            Tensors.CreatedOutsideScopeCount++;
             return null;
         }
-        Statistics.CreatedInScopeCount++;
+        Tensors.CreatedInScopeCount++;
         scope.Disposables.Add(tensor);
         return scope;
     }
@@ -176,8 +178,8 @@ public sealed class DisposeScopeManager
     }
 }
 
-/// <summary>Counts of tensors made and disposed on one thread.</summary>
-public sealed class ThreadTensorStatistics
+/// <summary>Counts of objects made and disposed on one thread.</summary>
+public sealed class LifetimeStatistics
 {
     public long CreatedOutsideScopeCount { get; internal set; }
     public long DisposedOutsideScopeCount { get; internal set; }
@@ -186,8 +188,22 @@ public sealed class ThreadTensorStatistics
     public long AttachedToScopeCount { get; internal set; }
     public long DetachedFromScopeCount { get; internal set; }
 
+    /// <summary>Made minus disposed; a tensor that another thread disposes counts there.</summary>
     public long ThreadTotalLiveCount =>
         CreatedInScopeCount - DisposedInScopeCount + CreatedOutsideScopeCount - DisposedOutsideScopeCount;
+
+    public void Reset() => CreatedOutsideScopeCount = DisposedOutsideScopeCount = CreatedInScopeCount = DisposedInScopeCount =
+        AttachedToScopeCount = DetachedFromScopeCount = 0;
+}
+
+/// <summary>The statistics of one thread.</summary>
+public sealed class ThreadDisposeScopeStatistics
+{
+    public LifetimeStatistics TensorStatistics { get; } = new();
+
+    public long ThreadTotalLiveCount => TensorStatistics.ThreadTotalLiveCount;
+
+    public void Reset() => TensorStatistics.Reset();
 }
 
 public static partial class torch

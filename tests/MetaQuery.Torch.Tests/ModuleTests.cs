@@ -1,6 +1,7 @@
 using MetaQuery.TestKit;
 using TorchSharp;
 using TorchSharp.Modules;
+using TorchSharp.Utils;
 using static TorchSharp.torch;
 
 namespace MetaQuery.Torch.Tests;

@@ -111,31 +111,56 @@ namespace TorchSharp
             public override Tensor forward(Tensor input) => Aten.One("embedding", weight, input, _padding);
         }
 
-        public sealed class SiLU() : nn.Module<Tensor, Tensor>(nameof(SiLU))
+        public sealed class SiLU : nn.Module<Tensor, Tensor>
         {
+            internal SiLU()
+                : base(nameof(SiLU))
+            {
+            }
+
             public override Tensor forward(Tensor tensor) => tensor.silu();
         }
 
-        public sealed class ReLU() : nn.Module<Tensor, Tensor>(nameof(ReLU))
+        public sealed class ReLU : nn.Module<Tensor, Tensor>
         {
-            public override Tensor forward(Tensor tensor) => tensor.relu();
+            readonly bool _inplace;
+
+            internal ReLU(bool inplace)
+                : base(nameof(ReLU)) => _inplace = inplace;
+
+            public override Tensor forward(Tensor tensor) => nn.functional.relu(tensor, _inplace);
         }
 
-        public sealed partial class GELU(GELU.Approximate approximate) : nn.Module<Tensor, Tensor>(nameof(GELU))
+        public sealed partial class GELU : nn.Module<Tensor, Tensor>
         {
-            public override Tensor forward(Tensor tensor) => nn.functional.gelu(tensor, approximate);
+            readonly Approximate _approximate;
+            readonly bool _inplace;
+
+            internal GELU(Approximate approximate, bool inplace)
+                : base(nameof(GELU)) => (_approximate, _inplace) = (approximate, inplace);
+
+            public override Tensor forward(Tensor tensor) => nn.functional.gelu(tensor, _approximate, _inplace);
         }
 
-        public sealed class Identity() : nn.Module<Tensor, Tensor>(nameof(Identity))
+        public sealed class Identity : nn.Module<Tensor, Tensor>
         {
+            internal Identity()
+                : base(nameof(Identity))
+            {
+            }
+
             public override Tensor forward(Tensor tensor) => tensor.alias();
         }
 
-        public sealed class Dropout(double p) : nn.Module<Tensor, Tensor>(nameof(Dropout))
+        public sealed class Dropout : nn.Module<Tensor, Tensor>
         {
-            public double p { get; set; } = p;
+            internal Dropout(double p, bool inplace)
+                : base(nameof(Dropout)) => (this.p, this.inplace) = (p, inplace);
 
-            public override Tensor forward(Tensor tensor) => nn.functional.dropout(tensor, p, training);
+            public double p { get; set; }
+            public bool inplace { get; set; }
+
+            public override Tensor forward(Tensor tensor) => nn.functional.dropout(tensor, p, training, inplace);
         }
     }
 
@@ -183,11 +208,11 @@ namespace TorchSharp
                     : new(new Parameter(randn([num_embeddings, embedding_dims], dtype, device)), padding_idx);
 
             public static SiLU SiLU() => new();
-            public static ReLU ReLU() => new();
-            public static GELU GELU() => new(Modules.GELU.Approximate.none);
-            public static GELU GELU(GELU.Approximate approximate) => new(approximate);
+            public static ReLU ReLU(bool inplace = false) => new(inplace);
+            public static GELU GELU() => new(Modules.GELU.Approximate.none, inplace: false);
+            public static GELU GELU(GELU.Approximate approximate, bool inplace = false) => new(approximate, inplace);
             public static Identity Identity() => new();
-            public static Dropout Dropout(double p = 0.5) => new(p);
+            public static Dropout Dropout(double p = 0.5, bool inplace = false) => new(p, inplace);
             public static ModuleList<Module> ModuleList(params Module[] modules) => new(modules);
             public static ModuleList<T> ModuleList<T>(params T[] modules) where T : Module => new(modules);
             public static Sequential Sequential(params Module<Tensor, Tensor>[] modules) => new(modules.Select((module, i) => (i.ToString(), module)));

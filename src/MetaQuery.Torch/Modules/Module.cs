@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Reflection;
 using TorchSharp.Modules;
+using TorchSharp.Utils;
 
 namespace TorchSharp;
 
@@ -233,7 +234,7 @@ public static partial class torch
         /// <summary>A module that makes a result from one input.</summary>
         public interface IModule<T, TResult>
         {
-            TResult call(T input);
+            TResult call(T input1);
         }
 
         /// <inheritdoc cref="IModule{T, TResult}"/>

@@ -34,7 +34,10 @@ namespace TorchSharp
             public static Parameter Parameter(Tensor data, bool requires_grad = true) => new(data, requires_grad);
         }
     }
+}
 
+namespace TorchSharp.Utils
+{
     /// <summary>The name under which a field is registered, where it is not the field's own.</summary>
     [AttributeUsage(AttributeTargets.Field | AttributeTargets.Property)]
     public sealed class ComponentNameAttribute : Attribute

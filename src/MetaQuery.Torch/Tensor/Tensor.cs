@@ -23,6 +23,7 @@ public static partial class torch
             var count = Interlocked.Increment(ref _totalCount);
             if (count > _peakCount) _peakCount = count; // a race loses a peak by one: it is a diagnostic
             if (register) OwningDisposeScope = DisposeScopeManager.ThreadSingleton.Register(this);
+            else DisposeScopeManager.ThreadSingleton.Tensors.CreatedOutsideScopeCount++;
         }
 
         internal static Tensor Owned(nint handle) => handle == 0 ? throw TorchException.Last() : new Tensor(handle);
@@ -57,7 +58,7 @@ public static partial class torch
             if (native == 0) return;
             if (disposing)
             {
-                var statistics = DisposeScopeManager.TensorStatistics;
+                var statistics = DisposeScopeManager.ThreadSingleton.Tensors;
                 if (OwningDisposeScope is { } scope)
                 {
                     statistics.DisposedInScopeCount++;
@@ -102,6 +103,7 @@ public static partial class torch
             var native = Handle;
             handle = 0;
             Interlocked.Decrement(ref _totalCount);
+            DisposeScopeManager.ThreadSingleton.Tensors.DisposedOutsideScopeCount++;
             GC.SuppressFinalize(this);
             return native;
         }
