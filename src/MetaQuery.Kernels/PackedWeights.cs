@@ -33,10 +33,10 @@ public unsafe struct MatmulTarget
 /// </summary>
 public sealed unsafe class PackedWeights : IDisposable
 {
-    const int PanelOutputs = 32; // native/matmul.cpp
+    internal const int PanelOutputs = 32; // native/matmul.cpp
 
-    static readonly delegate* unmanaged<float*, nint, nint, int, void*, void> PackEntry =
-        (delegate* unmanaged<float*, nint, nint, int, void*, void>)KernelLibrary.Address("pack_weights");
+    internal static readonly delegate* unmanaged<float*, nint, nint, nint, int, void*, void> PackEntry =
+        (delegate* unmanaged<float*, nint, nint, nint, int, void*, void>)KernelLibrary.Address("pack_weights");
 
     static readonly delegate* unmanaged<void*, int, nint, void*, float*, int, float*, nint, nint, int, void*, int, nint, nint, nint, nint, int, int, void> MultiplyEntry =
         (delegate* unmanaged<void*, int, nint, void*, float*, int, float*, nint, nint, int, void*, int, nint, nint, nint, nint, int, int, void>)KernelLibrary.Address("packed_matmul");
@@ -61,7 +61,7 @@ public sealed unsafe class PackedWeights : IDisposable
         using var flat = wide.contiguous();
         fixed (byte* source = flat.bytes)
         {
-            PackEntry((float*)source, (nint)Outputs, (nint)Inputs, (int)type, _packed.Pointer);
+            PackEntry((float*)source, (nint)Outputs, 1, (nint)Inputs, (int)type, _packed.Pointer);
         }
 
         _bias = bias is null ? null : Floats(bias);
@@ -77,14 +77,15 @@ public sealed unsafe class PackedWeights : IDisposable
     public long Bytes => _packed.Bytes;
 
     /// <summary>target = gate · activation(input · weightᵀ + bias), or added to the target.</summary>
-    /// <param name="input">[rows, inputs] of <see cref="Type"/>, contiguous.</param>
+    /// <param name="input">[rows, inputs] of <see cref="Type"/>.</param>
     /// <param name="rows">Rows.</param>
     /// <param name="target">Where the results go.</param>
     /// <param name="threads">OpenMP threads, the caller's included.</param>
-    public void Multiply(void* input, long rows, in MatmulTarget target, int threads)
+    /// <param name="inputStride">Elements between rows of the input; 0 if they lie back to back.</param>
+    public void Multiply(void* input, long rows, in MatmulTarget target, int threads, long inputStride = 0)
     {
         MultiplyEntry(
-            input, (int)Type, (nint)Inputs, _packed.Pointer, _bias is null ? null : _bias.Floats, (int)target.Activation, target.Gate,
+            input, (int)Type, (nint)(inputStride == 0 ? Inputs : inputStride), _packed.Pointer, _bias is null ? null : _bias.Floats, (int)target.Activation, target.Gate,
             (nint)target.GateStride, (nint)Math.Max(1, target.TokensPerGate), target.Residual ? 1 : 0, target.Output, (int)target.Type,
             (nint)(target.Stride == 0 ? Outputs : target.Stride), (nint)rows, (nint)Outputs, (nint)Inputs, (int)_features, threads);
         GC.KeepAlive(this);

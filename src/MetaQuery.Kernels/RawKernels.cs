@@ -40,6 +40,18 @@ public static unsafe class RawKernels
     static readonly delegate* unmanaged<float*, void*, nint, void> RoundToBFloat16Entry =
         (delegate* unmanaged<float*, void*, nint, void>)KernelLibrary.Address("round_to_bfloat16");
 
+    static readonly delegate* unmanaged<float*, float*, float*, float*, void*, int, nint, nint, nint, float, int, void> RmsNormAddEntry =
+        (delegate* unmanaged<float*, float*, float*, float*, void*, int, nint, nint, nint, float, int, void>)KernelLibrary.Address("rms_norm_add");
+
+    static readonly delegate* unmanaged<float*, void*, int, nint, nint, nint, int, void> PadPixelsEntry =
+        (delegate* unmanaged<float*, void*, int, nint, nint, nint, int, void>)KernelLibrary.Address("pad_pixels");
+
+    static readonly delegate* unmanaged<float*, float*, nint, nint, nint, nint, int, void> UpsampleShortcutEntry =
+        (delegate* unmanaged<float*, float*, nint, nint, nint, nint, int, void>)KernelLibrary.Address("upsample_shortcut");
+
+    static readonly delegate* unmanaged<float*, float*, float*, nint, nint, nint, nint, int, void> DepthwiseEntry =
+        (delegate* unmanaged<float*, float*, float*, nint, nint, nint, nint, int, void>)KernelLibrary.Address("depthwise");
+
     /// <summary>0 baseline, 1 AVX2 with FMA, 2 AVX-512.</summary>
     public static int Level => KernelLibrary.Level;
 
@@ -73,4 +85,21 @@ public static unsafe class RawKernels
 
     /// <summary>Rounds to nearest even.</summary>
     public static void RoundToBFloat16(float* x, void* output, long count) => RoundToBFloat16Entry(x, output, (nint)count);
+
+    /// <summary>stream += RmsNorm(update) · weight + bias, [height · width, channels]; a copy with a zero border too, unless <paramref name="padded"/> is null.</summary>
+    public static void RmsNormAdd(
+        float* update, float* weight, float* bias, float* stream, void* padded, KernelType type, long height, long width, long channels, float epsilon, int threads) =>
+        RmsNormAddEntry(update, weight, bias, stream, padded, (int)type, (nint)height, (nint)width, (nint)channels, epsilon, threads);
+
+    /// <summary>The interior of a copy with a border of one pixel, which is not touched.</summary>
+    public static void PadPixels(float* stream, void* padded, KernelType type, long height, long width, long channels, int threads) =>
+        PadPixelsEntry(stream, padded, (int)type, (nint)height, (nint)width, (nint)channels, threads);
+
+    /// <summary>[height · width, inputs] to [4 · height · width, outputs]: each channel repeated in place, then shuffled into pixels.</summary>
+    public static void UpsampleShortcut(float* stream, float* output, long height, long width, long inputs, long outputs, int threads) =>
+        UpsampleShortcutEntry(stream, output, (nint)height, (nint)width, (nint)inputs, (nint)outputs, threads);
+
+    /// <summary>A depth-wise convolution, zeros beyond the edges; weight [kernel · kernel, channels].</summary>
+    public static void Depthwise(float* x, float* weight, float* output, long height, long width, long channels, long kernel, int threads) =>
+        DepthwiseEntry(x, weight, output, (nint)height, (nint)width, (nint)channels, (nint)kernel, threads);
 }

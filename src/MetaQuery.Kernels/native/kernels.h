@@ -27,10 +27,20 @@ enum Features { kAvx512BFloat16 = 1, kAmxBFloat16 = 2 };
     X(swiglu, (const void* gateUp, int type, void* out, long tokens, long channels, int threads))                       \
     X(bias_activation, (void* x, int type, const float* bias, long tokens, long channels, int activation, int threads))                \
     X(round_to_bfloat16, (const float* x, void* out, long count))                                                        \
-    X(pack_weights, (const float* weight, long n, long k, int type, void* packed))                                       \
+    X(pack_weights, (const float* weight, long n, long segments, long k, int type, void* packed))                                   \
     X(packed_matmul, (const void* a, int type, long ldA, const void* packed, const float* bias, int activation,          \
                       const float* gate, long gateStride, long tokens, int residual, void* out, int outType, long ldOut, \
-                      long m, long n, long k, int features, int threads))   \
+                      long m, long n, long k, int features, int threads))                                                        \
+    X(packed_convolution, (const void* padded, int type, long rowPixels, long channels, long taps, long offsetY,           \
+                           long offsetX, const void* packed, const float* bias, int activation, int residual, void* out,   \
+                           int outType, long outRow, long outPixel, long height, long width, long n, int features,          \
+                           int threads))                                                                                    \
+    X(rms_norm_add, (const float* update, const float* weight, const float* bias, float* stream, void* padded, int type,   \
+                     long height, long width, long channels, float epsilon, int threads))                                   \
+    X(pad_pixels, (const float* stream, void* padded, int type, long height, long width, long channels, int threads))      \
+    X(upsample_shortcut, (const float* stream, float* out, long height, long width, long inputs, long outputs, int threads)) \
+    X(depthwise, (const float* x, const float* weight, float* out, long height, long width, long channels, long kernel,    \
+                  int threads))   \
     X(sequence_attention, (const float* qkv, const float* cosines, const float* sines, const float* queryGamma,          \
                            const float* keyGamma, float* cachedKeys, float* cachedValues, long capacity, long cached,    \
                            int append, int causal, const long long* offsets, long sequences, void* out, int outType,     \

@@ -44,64 +44,73 @@ struct Epilogue {
     }
 };
 
+#ifdef __AVX512F__
+MQ_TILE_KERNELS(tile_float_, "vbroadcastss", "vfmadd231ps", MQ_ROW, MQ_LOAD_B)
+MQ_TILE_KERNELS(tile_pairs_, "vpbroadcastd", "vdpbf16ps", MQ_ROW, MQ_LOAD_B)
+MQ_TILE_KERNELS(half_tile_float_, "vbroadcastss", "vfmadd231ps", MQ_HALF_ROW, MQ_LOAD_HALF_B)
+MQ_TILE_KERNELS(half_tile_pairs_, "vpbroadcastd", "vdpbf16ps", MQ_HALF_ROW, MQ_LOAD_HALF_B)
+typedef void (*TileKernel)(const void*, long, const void*, long, long, long, float*);
+struct TileKernels { TileKernel twelve, eight, four, one; };
+#define MQ_TILES(name) {name##12, name##8, name##4, name##1}
+const TileKernels kTiles[2][2] = {{MQ_TILES(tile_float_), MQ_TILES(half_tile_float_)}, {MQ_TILES(tile_pairs_), MQ_TILES(half_tile_pairs_)}};
+
+// How many rows the next tile takes: twelve keep all registers busy, and eights leave no remainder of four.
+inline long next_rows(long left) { return left >= 12 && left != 16 ? 12 : left >= 8 ? 8 : left >= 4 ? 4 : 1; }
+
+#endif
+
+// Rows of A for one panel: k of them in each of the segments, skip bytes apart. A product has one segment, a convolution one per
+// row of taps.
+struct Rows { const char* a; int type; long lda, k, segments, skip; };
+
 // The portable tile, for any instruction set and either type: four rows, half a panel at a time.
-template <class T> void tile_portable(const void* a, long lda, const void* packed, long k, long count, float* out) {
+template <class T> void tile_portable(const Rows& from, long start, const void* packed, long count, float* out) {
     constexpr long pair = sizeof(T) == 2 ? 2 : 1;
-    const T* weights = static_cast<const T*>(packed);
     for (long half = 0; half < kPanel; half += kLanes)
         for (long first = 0; first < count; first += 4) {
-            const T* row[4];
-            for (long i = 0; i < 4; i++) row[i] = reinterpret_cast<const T*>(static_cast<const char*>(a) + (first + i < count ? first + i : first) * lda);
             Lanes total[4] = {};
-            for (long step = 0; step < k; step++) {
-                const T* b = weights + (step / pair * kPanel + half) * pair + step % pair;
-                Lanes column;
-                if (pair == 1) column = load(b);
-                else for (long c = 0; c < kLanes; c++) column[c] = widen(b[c * pair]);
-                for (int i = 0; i < 4; i++) total[i] += column * widen(row[i][step]);
+            const T* weights = static_cast<const T*>(packed);
+            for (long segment = 0; segment < from.segments; segment++) {
+                const char* base = from.a + segment * (from.k * static_cast<long>(sizeof(T)) + from.skip);
+                const T* row[4];
+                for (long i = 0; i < 4; i++)
+                    row[i] = reinterpret_cast<const T*>(base + (start + (first + i < count ? first + i : first)) * from.lda);
+                for (long step = 0; step < from.k; step++) {
+                    const T* b = weights + (step / pair * kPanel + half) * pair + step % pair;
+                    Lanes column;
+                    if (pair == 1) column = load(b);
+                    else for (long c = 0; c < kLanes; c++) column[c] = widen(b[c * pair]);
+                    for (int i = 0; i < 4; i++) total[i] += column * widen(row[i][step]);
+                }
+                weights += (from.k + pair - 1) / pair * pair * kPanel;
             }
             for (long i = 0; i < 4 && first + i < count; i++) store(out + (first + i) * kPanel + half, total[i]);
         }
 }
 
+void block(const Rows& from, const char* panel, long row, long rows, long column, int features, const Epilogue& epilogue) {
 #ifdef __AVX512F__
-MQ_TILE_KERNELS(tile_float_, "vbroadcastss", "vfmadd231ps")
-MQ_TILE_KERNELS(tile_pairs_, "vpbroadcastd", "vdpbf16ps")
-
-// How many rows the next tile takes: twelve keep all registers busy, and eights leave no remainder of four.
-inline long next_rows(long left) { return left >= 12 && left != 16 ? 12 : left >= 8 ? 8 : left >= 4 ? 4 : 1; }
-
-template <class Tile12, class Tile8, class Tile4, class Tile1>
-void block_avx512(const char* a, long lda, const void* b, long steps, long row, long rows, long column, const Epilogue& epilogue,
-                  Tile12 tile12, Tile8 tile8, Tile4 tile4, Tile1 tile1) {
-    alignas(64) float tile[12 * kPanel];
-    for (long done = 0; done < rows;) {
-        const long count = next_rows(rows - done);
-        (count == 12 ? tile12 : count == 8 ? tile8 : count == 4 ? tile4 : tile1)(a + done * lda, lda, b, steps, tile);
-        epilogue.rows(row + done, count, column, tile);
-        done += count;
-    }
-}
-#endif
-
-void block(const char* a, int type, long lda, const char* panel, long k, long row, long rows, long column, int features, const Epilogue& epilogue) {
-#ifdef __AVX512F__
-    if (type == kFloat32) {
-        block_avx512(a, lda, panel, k, row, rows, column, epilogue, tile_float_12, tile_float_8, tile_float_4, tile_float_1);
-        return;
-    }
-    if ((features & kAmxBFloat16) != 0 && k % 32 == 0) {
+    if (from.type == kBFloat16 && (features & kAmxBFloat16) != 0 && from.k % 32 == 0) {
         alignas(64) float tile[32 * kPanel];
         for (long done = 0; done < rows;) {
             const long count = rows - done < 32 ? rows - done : 32;
-            amx_tile(a + done * lda, lda, panel, k, count, tile);
+            amx_tile(from.a + done * from.lda, from.lda, panel, from.k, from.segments, from.skip, count, tile);
             epilogue.rows(row + done, count, column, tile);
             done += count;
         }
         return;
     }
-    if ((features & kAvx512BFloat16) != 0 && k % 2 == 0) {
-        block_avx512(a, lda, panel, k / 2, row, rows, column, epilogue, tile_pairs_12, tile_pairs_8, tile_pairs_4, tile_pairs_1);
+    const bool pairs = from.type == kBFloat16 && (features & kAvx512BFloat16) != 0 && from.k % 2 == 0;
+    if (from.type == kFloat32 || pairs) {
+        const TileKernels& tiles = kTiles[pairs][epilogue.columns - column <= kLanes];
+        alignas(64) float tile[12 * kPanel];
+        for (long done = 0; done < rows;) {
+            const long count = next_rows(rows - done);
+            (count == 12 ? tiles.twelve : count == 8 ? tiles.eight : count == 4 ? tiles.four : tiles.one)(
+                from.a + done * from.lda, from.lda, panel, pairs ? from.k / 2 : from.k, from.segments, from.skip, tile);
+            epilogue.rows(row + done, count, column, tile);
+            done += count;
+        }
         return;
     }
 #endif
@@ -109,8 +118,8 @@ void block(const char* a, int type, long lda, const char* panel, long k, long ro
     alignas(64) float tile[12 * kPanel];
     for (long done = 0; done < rows; done += 12) {
         const long count = rows - done < 12 ? rows - done : 12;
-        if (type == kBFloat16) tile_portable<BFloat16>(a + done * lda, lda, panel, k, count, tile);
-        else tile_portable<float>(a + done * lda, lda, panel, k, count, tile);
+        if (from.type == kBFloat16) tile_portable<BFloat16>(from, done, panel, count, tile);
+        else tile_portable<float>(from, done, panel, count, tile);
         epilogue.rows(row + done, count, column, tile);
     }
 }
@@ -123,14 +132,15 @@ void round_to_bfloat16(const float* x, void* out, long count) {
     for (long i = 0; i < count; i += kLanes) store_at(static_cast<BFloat16*>(out), load_at(x, i, count), i, count);
 }
 
-// weight [n, k] -> packed, (n + 31) / 32 panels of panel_bytes each.
-void pack_weights(const float* weight, long n, long k, int type, void* packed) {
-    for (long panel = 0; panel < (n + kPanel - 1) / kPanel; panel++) {
-        char* target = static_cast<char*>(packed) + panel * panel_bytes(type, k);
+// weight [n, segments, k] -> packed, (n + 31) / 32 panels of segments times panel_bytes each.
+void pack_weights(const float* weight, long n, long segments, long k, int type, void* packed) {
+    for (long at = 0; at < (n + kPanel - 1) / kPanel * segments; at++) {
+        const long panel = at / segments, segment = at % segments;
+        char* target = static_cast<char*>(packed) + at * panel_bytes(type, k);
         for (long step = 0; step < (type == kBFloat16 ? (k + 1) / 2 * 2 : k); step++)
             for (long c = 0; c < kPanel; c++) {
                 const long output = panel * kPanel + c;
-                const float value = output < n && step < k ? weight[output * k + step] : 0.0f;
+                const float value = output < n && step < k ? weight[(output * segments + segment) * k + step] : 0.0f;
                 if (type == kBFloat16) reinterpret_cast<BFloat16*>(target)[(step / 2 * kPanel + c) * 2 + step % 2] = narrow(value);
                 else reinterpret_cast<float*>(target)[step * kPanel + c] = value;
             }
@@ -152,8 +162,31 @@ void packed_matmul(const void* a, int type, long ldA, const void* packed, const 
 #ifdef __AVX512F__
         const AmxTiles tiles(type == kBFloat16 && k % 32 == 0 && (features & kAmxBFloat16) != 0);
 #endif
-        block(static_cast<const char*>(a) + row * lda, type, lda, static_cast<const char*>(packed) + panel * panel_bytes(type, k), k,
+        block({static_cast<const char*>(a) + row * lda, type, lda, k, 1, 0}, static_cast<const char*>(packed) + panel * panel_bytes(type, k),
               row, rows, panel * kPanel, features, epilogue);
+    });
+}
+
+// A convolution of taps x taps over padded rows [.., width + 2 pixels, channels]; output pixel (y, x) reads from input pixel
+// (y + offsetY, x + offsetX) on. Weights are packed per row of taps: inputs are [taps, taps * channels], outputs n.
+// out's pixel (y, x) lies at y * outRow + x * outPixel elements. A residual adds to what out holds.
+void packed_convolution(const void* padded, int type, long rowPixels, long channels, long taps, long offsetY, long offsetX,
+                        const void* packed, const float* bias, int activation, int residual, void* out, int outType, long outRow,
+                        long outPixel, long height, long width, long n, int features, int threads) {
+    const long elementBytes = type == kBFloat16 ? 2 : 4, outBytes = outType == kBFloat16 ? 2 : 4, k = taps * channels;
+    const long panels = (n + kPanel - 1) / kPanel, bytes = panel_bytes(type, k) * taps;
+    const long imageRows = height * width <= 256 ? height : (256 + width - 1) / width, blocks = (height + imageRows - 1) / imageRows;
+    each(blocks * panels, threads, [&](long task) {
+        const long panel = task % panels, first = task / panels * imageRows;
+#ifdef __AVX512F__
+        const AmxTiles tiles(type == kBFloat16 && k % 32 == 0 && (features & kAmxBFloat16) != 0);
+#endif
+        for (long y = first; y < height && y < first + imageRows; y++) {
+            const char* a = static_cast<const char*>(padded) + ((y + offsetY) * rowPixels + offsetX) * channels * elementBytes;
+            const Epilogue epilogue{bias, activation, nullptr, 0, 1, residual != 0, static_cast<char*>(out) + y * outRow * outBytes, outType, outPixel, n};
+            block({a, type, channels * elementBytes, k, taps, (rowPixels - taps) * channels * elementBytes},
+                  static_cast<const char*>(packed) + panel * bytes, 0, width, panel * kPanel, features, epilogue);
+        }
     });
 }
 

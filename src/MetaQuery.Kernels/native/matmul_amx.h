@@ -8,14 +8,15 @@
 namespace MQ_ISA {
 namespace {
 
-// a: rows lda bytes apart, k a multiple of 32; panel: [k / 2][32][2]; out: [32, 32]. Rows beyond count are computed from zeros.
-inline void amx_tile(const char* a, long lda, const void* panel, long k, long count, float* out) {
+// a: rows lda bytes apart, k (a multiple of 32) elements in each of the segments, skip bytes between them; panel: [segments][k / 2]
+// [32][2]; out: [32, 32]. Rows beyond count are computed from zeros.
+inline void amx_tile(const char* a, long lda, const void* panel, long k, long segments, long skip, long count, float* out) {
     const char* b = static_cast<const char*>(panel);
     constexpr long kPanelRow = 128;  // bytes of one pair of k: 32 columns
     alignas(64) char edge[32 * 64];
     amx_zero<0>(); amx_zero<1>(); amx_zero<2>(); amx_zero<3>();
-    for (long step = 0; step < k; step += 32) {
-        const char* top = a + step * 2;
+    for (long at = 0; at < segments * k; at += 32) {
+        const char* top = a + at * 2 + at / k * skip;
         long stride = lda;
         if (count < 32) {  // a tile load reads sixteen rows: those that are not there must not be touched
             for (long i = 0; i < 32; i++)
@@ -25,8 +26,8 @@ inline void amx_tile(const char* a, long lda, const void* panel, long k, long co
         }
         amx_load<4>(top, stride);
         amx_load<5>(top + 16 * stride, stride);
-        amx_load<6>(b + step / 2 * kPanelRow, kPanelRow);
-        amx_load<7>(b + step / 2 * kPanelRow + 64, kPanelRow);
+        amx_load<6>(b + at / 2 * kPanelRow, kPanelRow);
+        amx_load<7>(b + at / 2 * kPanelRow + 64, kPanelRow);
         amx_multiply<0, 4, 6>();
         amx_multiply<1, 4, 7>();
         amx_multiply<2, 5, 6>();
