@@ -52,7 +52,13 @@ internal sealed class OurModules(string folder, ScalarType dtype) : IDisposable
         var model = _images.Value;
         var side = model.TransformerConfig.SampleSize;
         var latents = randn([batch, model.TransformerConfig.InChannels, side, side]) * 0.5;
-        return () => ImageDenoiser.ToImages(model.Autoencoder.Decode(latents));
+        var decoder = model.CreateDecoder(threads: 1);
+        _owned.Add(decoder);
+        return () =>
+        {
+            using var decoded = decoder.Decode(latents);
+            ImageDenoiser.ToImages(decoded);
+        };
     }
 
     public static Action Gemm(int size, ScalarType dtype)

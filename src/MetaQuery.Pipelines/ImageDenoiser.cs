@@ -33,6 +33,7 @@ public sealed class ImageDenoiser : IDisposable
 {
     private readonly ImageModel model;
     private readonly IVelocityModel velocity;
+    private readonly LatentDecoder decoder;
     private readonly ContextCache contexts;
 
     public ImageDenoiser(ImageModel model, ImageDenoiserOptions? options = null)
@@ -41,6 +42,7 @@ public sealed class ImageDenoiser : IDisposable
         options ??= new ImageDenoiserOptions();
         this.model = model;
         velocity = model.CreateVelocityModel(options.Threads);
+        decoder = model.CreateDecoder(options.Threads);
         contexts = new ContextCache(options.ContextCacheBytes);
     }
 
@@ -67,7 +69,7 @@ public sealed class ImageDenoiser : IDisposable
             rows.Add(rows[^1]);
         }
 
-        var ratio = model.Autoencoder.Config.SpatialCompressionRatio;
+        var ratio = model.AutoencoderConfig.SpatialCompressionRatio;
         var noise = CounterNoise.Latents(
             [.. rows.Select(row => row.Seed)], model.TransformerConfig.InChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio);
         var isGuided = rows.Exists(row => row.GuidanceScale > 1);
@@ -80,33 +82,41 @@ public sealed class ImageDenoiser : IDisposable
             velocity, run, noise, guided, (float)model.TransformerConfig.TimestepScale,
             step => progress?.Invoke(step.Index + 1, batch.NumInferenceSteps), cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
-        return Decode(latents, batch.Rows.Count, batch.BatchSize);
+        return ToImages(decoder.Decode(latents).narrow(0, 0, batch.Rows.Count));
     }
 
     public void Dispose()
     {
         contexts.Dispose();
         velocity.Dispose();
+        decoder.Dispose();
     }
 
-    /// <summary>[0, 1] pixels to bytes: × 255, rounded half to even.</summary>
+    /// <summary>Decoded pixels to bytes: x / 2 + 0.5, clamped to [0, 1], × 255, rounded half to even, each in float32.</summary>
     /// <param name="decoded">[B, 3, height, width], the autoencoder's output.</param>
     public static IReadOnlyList<RgbImage> ToImages(Tensor decoded)
     {
         using var scope = NewDisposeScope();
-        var unit = (decoded.to(ScalarType.Float32).cpu() / 2 + 0.5).clamp(0, 1);
-        var bytes = (unit * 255).round().to(ScalarType.Byte).permute(0, 2, 3, 1).contiguous();
+        var values = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(decoded.to(ScalarType.Float32).cpu().contiguous().bytes);
         var (height, width) = ((int)decoded.shape[2], (int)decoded.shape[3]);
-        var size = height * width * 3;
-        return [.. Enumerable.Range(0, (int)decoded.shape[0]).Select(i => new RgbImage(width, height, bytes.bytes.Slice(i * size, size).ToArray()))];
-    }
+        var plane = height * width;
+        var images = new RgbImage[decoded.shape[0]];
+        for (var i = 0; i < images.Length; i++)
+        {
+            var pixels = new byte[plane * 3];
+            for (var channel = 0; channel < 3; channel++)
+            {
+                var from = values.Slice(((i * 3) + channel) * plane, plane);
+                for (var p = 0; p < plane; p++)
+                {
+                    pixels[(p * 3) + channel] = (byte)MathF.Round(Math.Clamp((from[p] / 2) + 0.5f, 0f, 1f) * 255f);
+                }
+            }
 
-    private List<RgbImage> Decode(Tensor latents, int rows, int batchSize)
-    {
-        // libtorch's convolutions may round otherwise for another batch size, so every batch has the job's.
-        var missing = batchSize - (int)latents.shape[0];
-        var padded = missing > 0 ? torch.cat([latents, latents.narrow(0, 0, 1).expand(missing, -1, -1, -1)], 0) : latents;
-        return [.. ToImages(model.Autoencoder.Decode(padded.to(model.Options.Device)).narrow(0, 0, rows))];
+            images[i] = new RgbImage(width, height, pixels);
+        }
+
+        return images;
     }
 
     private VelocityContext ContextOf(ReadOnlyMemory<byte> condition) => contexts.GetOrAdd(condition.Span, () =>

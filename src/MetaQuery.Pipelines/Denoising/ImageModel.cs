@@ -24,10 +24,12 @@ public sealed record ImageModelOptions
 /// <summary>The weights that turn conditions into pictures: transformer, decoder and scheduler. Shared by all slots.</summary>
 public sealed class ImageModel : IDisposable
 {
-    private const int MaxSidePixels = 4096; // beyond it a picture's latents are far outside anything trained, and memory grows without use
+    private const int MaxSidePixels = 2048; // beyond it a picture's latents are far outside anything trained, and memory grows without use
 
     private readonly FusedSanaTransformer? fused;
     private readonly SanaTransformer2DModel? plain;
+    private readonly FusedDecoder? fusedDecoder;
+    private readonly AutoencoderDC? plainDecoder;
 
     private ImageModel(string transformerFolder, string vaeFolder, string schedulerFolder, ImageModelOptions options)
     {
@@ -42,6 +44,7 @@ public sealed class ImageModel : IDisposable
         TransformerConfig = SanaTransformerConfig.Read(transformer.ReadConfig());
         var vae = HuggingFaceFolder.Open(vaeFolder);
         var vaeConfig = AutoencoderDCConfig.Read(vae.ReadConfig());
+        AutoencoderConfig = vaeConfig;
         if (vaeConfig.LatentChannels != TransformerConfig.InChannels || TransformerConfig.OutChannels != TransformerConfig.InChannels)
         {
             throw new CheckpointException(
@@ -69,7 +72,14 @@ public sealed class ImageModel : IDisposable
         try
         {
             using var weights = vae.OpenWeights();
-            Autoencoder = AutoencoderDC.Load(weights, vaeConfig, options.Dtype, withEncoder: false, device: options.Device);
+            if (options.AllowFused && options.Device.type == DeviceType.CPU && FusedDecoder.WhyUnsupported(vaeConfig, precision) is null)
+            {
+                fusedDecoder = FusedDecoder.Load(weights, vaeConfig, precision);
+            }
+            else
+            {
+                plainDecoder = AutoencoderDC.Load(weights, vaeConfig, options.Dtype, withEncoder: false, device: options.Device);
+            }
         }
         catch
         {
@@ -85,14 +95,13 @@ public sealed class ImageModel : IDisposable
 
     public IScheduler Scheduler { get; }
 
-    /// <summary>The decoder alone.</summary>
-    public AutoencoderDC Autoencoder { get; }
+    public AutoencoderDCConfig AutoencoderConfig { get; }
 
     /// <summary>What a picture's height and width must be multiples of.</summary>
-    public int SizeMultiplePixels => Autoencoder.Config.SpatialCompressionRatio * TransformerConfig.PatchSize;
+    public int SizeMultiplePixels => AutoencoderConfig.SpatialCompressionRatio * TransformerConfig.PatchSize;
 
     /// <summary>Height and width that the transformer was trained at.</summary>
-    public int DefaultSizePixels => TransformerConfig.SampleSize * Autoencoder.Config.SpatialCompressionRatio;
+    public int DefaultSizePixels => TransformerConfig.SampleSize * AutoencoderConfig.SpatialCompressionRatio;
 
     /// <summary>Smallest height or width.</summary>
     public int MinSizePixels => SizeMultiplePixels;
@@ -102,7 +111,7 @@ public sealed class ImageModel : IDisposable
 
     /// <summary>Which kernels run: part of the numerics fingerprint. Raised when a change of a kernel moves a bit.</summary>
     public string KernelPath => fused is null ? "plain"
-        : "fused1-" + (RawKernels.Level == 2 ? "avx512" : "avx2")
+        : (fusedDecoder is null ? "fused2-plain-decoder-" : "fused2-") + (RawKernels.Level == 2 ? "avx512" : "avx2")
             + (fused.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "-amx" : fused.Features.HasFlag(KernelFeatures.Avx512BFloat16) ? "-bf16" : "");
 
     /// <param name="folder">A MetaQuery model.</param>
@@ -120,6 +129,11 @@ public sealed class ImageModel : IDisposable
     /// <param name="threads">Of the fused kernels; plain operators use libtorch's own number.</param>
     public IVelocityModel CreateVelocityModel(int threads) =>
         fused is not null ? new FusedVelocityModel(fused, threads) : new PlainVelocityModel(plain!, Options.Device);
+
+    /// <summary>The decoder as one slot uses it.</summary>
+    /// <param name="threads">Of the fused kernels; plain operators use libtorch's own number.</param>
+    public LatentDecoder CreateDecoder(int threads) =>
+        fusedDecoder is not null ? new FusedLatentDecoder(fusedDecoder, AutoencoderConfig, threads) : new PlainLatentDecoder(plainDecoder!, Options.Device);
 
     /// <summary>True if a row's velocity is the same bits whatever the size of its batch.</summary>
     public bool RowsAreIndependent => Options.Device.type == DeviceType.CPU;
@@ -140,6 +154,7 @@ public sealed class ImageModel : IDisposable
     {
         fused?.Dispose();
         plain?.Dispose();
-        Autoencoder.Dispose();
+        fusedDecoder?.Dispose();
+        plainDecoder?.Dispose();
     }
 }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using MetaQuery.Models.Autoencoder;
 using MetaQuery.Models.Checkpoints;
+using MetaQuery.Models.Diffusion;
 using MetaQuery.TestKit;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -20,10 +21,31 @@ public sealed class AutoencoderDCKind : IParityKind
         var config = AutoencoderDCConfig.Read(folder.ReadConfig());
         using var weights = folder.OpenWeights();
         using var model = AutoencoderDC.Load(weights, config);
+        using var fused = FusedDecoder.WhyUnsupported(config, FusedPrecision.Float32) is null ? FusedDecoder.Load(weights, config, FusedPrecision.Float32) : null;
         foreach (var (name, json) in parityCase.Cases())
         {
             RunCase(parityCase, report, model, name, json);
+            if (fused is not null && json.GetProperty("do").GetString() == "decode")
+            {
+                RunFused(parityCase, report, fused, config, name, json);
+            }
         }
+    }
+
+    private static void RunFused(ParityCase parityCase, ParityReport report, FusedDecoder decoder, AutoencoderDCConfig config, string name, JsonElement json)
+    {
+        using var scope = NewDisposeScope();
+        using var workspace = new FusedDecoderWorkspace(threads: 1);
+        var latents = parityCase.Argument(json, "z")! * config.ScalingFactor;
+        var expected = parityCase.Expected.Load($"{name}.sample");
+        var image = new float[expected.NumberOfElements];
+        var (rows, height, width) = ((int)latents.shape[0], (int)latents.shape[2], (int)latents.shape[3]);
+        for (var row = 0; row < rows; row++)
+        {
+            decoder.Decode(latents[row].Floats(), height, width, image.AsSpan(row * (image.Length / rows), image.Length / rows), workspace);
+        }
+
+        report.Close($"{name}.sample by the fused kernels", tensor(image, expected.shape), expected, parityCase.Tolerance());
     }
 
     private static void RunCase(ParityCase parityCase, ParityReport report, AutoencoderDC model, string name, JsonElement json)

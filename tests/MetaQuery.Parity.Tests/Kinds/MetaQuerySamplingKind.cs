@@ -58,7 +58,8 @@ public sealed class MetaQuerySamplingKind : IParityKind
         report.Close($"{name}.latents{by}", stack(latents.ToArray()), parityCase.Expected.Load($"{name}.latents"), parityCase.Tolerance("latents"));
         report.Close(
             $"{name}.guided_outputs{by}", stack(velocities.ToArray()), parityCase.Expected.Load($"{name}.guided_outputs"), parityCase.Tolerance("guided_outputs"));
-        var decoded = model.Autoencoder.Decode(final);
+        using var decoder = model.CreateDecoder(threads: 1);
+        var decoded = decoder.Decode(final);
         report.Close(
             $"{name}.decoded{by}", (decoded / 2 + 0.5).clamp(0, 1), parityCase.Expected.Load($"{name}.decoded"), parityCase.Tolerance("decoded"));
         var pixels = ImageDenoiser.ToImages(decoded).SelectMany(image => image.Pixels).Select(value => (float)value).ToArray();

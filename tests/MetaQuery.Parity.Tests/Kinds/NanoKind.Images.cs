@@ -59,7 +59,8 @@ public sealed partial class NanoKind
                     report.Close($"latents.{step.Index + 1}{by}", step.Latents, expected.Load($"latents.{step.Index + 1}"), parityCase.Tolerance("latents"));
                 }
             });
-        var decoded = model.Autoencoder.Decode(latents);
+        using var decoder = model.CreateDecoder(threads: 1);
+        var decoded = decoder.Decode(latents);
         report.Close($"decoded{by}", decoded, expected.Load("decoded"), parityCase.Tolerance("decoded"));
         var images = ImageDenoiser.ToImages(decoded);
         for (var i = 0; i < rows; i++)

@@ -1,0 +1,66 @@
+using System.Runtime.InteropServices;
+using MetaQuery.Models.Autoencoder;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Pipelines;
+
+/// <summary>The autoencoder's decoder as one slot uses it. For one thread at a time.</summary>
+public abstract class LatentDecoder : IDisposable
+{
+    /// <param name="latents">[B, latent channels, height, width], float32, scaled, on the CPU.</param>
+    /// <returns>[B, 3, height · ratio, width · ratio], float32, on the CPU, nominally in [-1, 1]; the caller owns it.</returns>
+    public abstract Tensor Decode(Tensor latents);
+
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    protected virtual void Dispose(bool disposing)
+    {
+    }
+}
+
+/// <summary>By the fused kernels, picture by picture.</summary>
+internal sealed class FusedLatentDecoder(FusedDecoder decoder, AutoencoderDCConfig config, int threads) : LatentDecoder
+{
+    private readonly FusedDecoderWorkspace workspace = new(threads);
+
+    public override Tensor Decode(Tensor latents)
+    {
+        var (rows, height, width) = ((int)latents.shape[0], (int)latents.shape[2], (int)latents.shape[3]);
+        var ratio = config.SpatialCompressionRatio;
+        using var flat = latents.contiguous();
+        var image = empty([rows, config.InChannels, height * ratio, width * ratio], dtype: ScalarType.Float32);
+        var from = MemoryMarshal.Cast<byte, float>(flat.bytes);
+        var to = MemoryMarshal.Cast<byte, float>(image.bytes);
+        for (var row = 0; row < rows; row++)
+        {
+            decoder.Decode(
+                from.Slice(row * from.Length / rows, from.Length / rows), height, width, to.Slice(row * (to.Length / rows), to.Length / rows), workspace);
+        }
+
+        GC.KeepAlive(image);
+        return image;
+    }
+
+    protected override void Dispose(bool disposing) => workspace.Dispose();
+}
+
+/// <summary>By plain tensor operators: picture by picture on the CPU, whose convolutions may round otherwise for another batch size.</summary>
+internal sealed class PlainLatentDecoder(AutoencoderDC autoencoder, Device device) : LatentDecoder
+{
+    public override Tensor Decode(Tensor latents)
+    {
+        using var scope = NewDisposeScope();
+        if (device.type != DeviceType.CPU)
+        {
+            return autoencoder.Decode(latents.to(device)).cpu().MoveToOuterDisposeScope();
+        }
+
+        var images = Enumerable.Range(0, (int)latents.shape[0]).Select(row => autoencoder.Decode(latents.narrow(0, row, 1))).ToArray();
+        return torch.cat(images, 0).MoveToOuterDisposeScope();
+    }
+}
