@@ -4,13 +4,20 @@ using MetaQuery.Silo;
 namespace MetaQuery.Cli;
 
 /// <summary>A model folder, loaded, and the farm that runs in this process over it.</summary>
-internal sealed class LoadedFarm(IFarmModel model) : IDisposable
+internal sealed class LoadedFarm : IDisposable
 {
-    public EmbeddedFarm Embedded { get; } = new(model);
+    private readonly LocalModel model;
+
+    private LoadedFarm(LocalModel model) => (this.model, Embedded) = (model, new EmbeddedFarm(model));
+
+    public EmbeddedFarm Embedded { get; }
+
+    /// <summary>Slots where none are asked for: what fills this machine.</summary>
+    public static int DefaultSlots(int threads) => LocalModel.DefaultSlots(threads);
 
     /// <param name="dtype">float32, bfloat16, or null for the faster on this machine.</param>
     /// <param name="threads">Threads of each slot.</param>
     public static LoadedFarm Load(string folder, string? dtype, int threads) => new(LocalModel.Load(folder, dtype, threads));
 
-    public void Dispose() => (model as IDisposable)?.Dispose();
+    public void Dispose() => model.Dispose();
 }

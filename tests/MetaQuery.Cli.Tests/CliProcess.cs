@@ -14,7 +14,7 @@ internal sealed partial class CliProcess : IDisposable
 
     private CliProcess(IEnumerable<string> arguments, string? input, IReadOnlyDictionary<string, string>? environment)
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardError = true, RedirectStandardOutput = true, RedirectStandardInput = true };
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardError = true, RedirectStandardOutput = true, RedirectStandardInput = true, UseShellExecute = false };
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "metaquery.dll"));
         foreach (var argument in arguments)
         {

@@ -40,7 +40,10 @@ internal sealed class SamplingOptions
         BatchSize = result.GetValue(batchSize),
     };
 
-    public FarmOptions FarmOptions(ParseResult result) => new() { Slots = result.GetValue(slots) ?? Environment.ProcessorCount };
+    public FarmOptions FarmOptions(ParseResult result) => new()
+    {
+        Slots = result.GetValue(slots) ?? LoadedFarm.DefaultSlots(result.GetValue(threads) ?? 1),
+    };
 
     public LoadedFarm Load(ParseResult result) => LoadedFarm.Load(
         InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1);
