@@ -54,7 +54,7 @@ internal sealed class ProgressView : IProgress<JobProgress>
             if (since.Elapsed >= BetweenLines || job.IsCompleted)
             {
                 since.Restart();
-                if (Volatile.Read(ref latest) is { } now && Describe(now) is var line && !string.Equals(line, written, StringComparison.Ordinal))
+                if (!job.IsFaulted && Volatile.Read(ref latest) is { } now && Describe(now) is var line && !string.Equals(line, written, StringComparison.Ordinal))
                 {
                     await Console.Error.WriteLineAsync(line);
                     written = line;
