@@ -81,13 +81,13 @@ internal sealed record CliResult(int ExitCode, string Output, string Error)
 {
     public string[] ErrorLines => Error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
-    /// <summary>The one line of an error, with this exit code.</summary>
+    /// <summary>The one line of an error, with this exit code; progress may stand before it.</summary>
     public string OneLineError(int exitCode)
     {
         Assert.True(ExitCode == exitCode, $"exit code {ExitCode}, expected {exitCode}; stderr: {Error}");
-        var line = Assert.Single(ErrorLines);
-        Assert.StartsWith("farm: ", line, StringComparison.Ordinal);
-        return line;
+        Assert.All(ErrorLines[..^1], line => Assert.Matches(@"^(\d+/\d+ images|planning: )", line));
+        Assert.StartsWith("farm: ", ErrorLines[^1], StringComparison.Ordinal);
+        return ErrorLines[^1];
     }
 
     public CliResult Succeeded()

@@ -55,7 +55,7 @@ internal static class JobCommand
     /// <returns>The exit code.</returns>
     public static async Task<int> RunAsync(SamplingOptions sampling, ParseResult result, JobSpec spec, FarmOptions options, CancellationToken stop)
     {
-        PromptFileCheck.Exists(spec.PromptFile);
+        PromptFileCheck.Quickly(spec, stop);
         var view = new ProgressView();
         var ended = await view.WatchAsync(Task.Run(
             async () =>
@@ -69,7 +69,7 @@ internal static class JobCommand
 
     private static async Task<int> PlanAsync(SamplingOptions sampling, ParseResult result, JobSpec spec, FarmOptions options, CancellationToken stop)
     {
-        PromptFileCheck.Exists(spec.PromptFile);
+        PromptFileCheck.Quickly(spec, stop);
         using var farm = sampling.Load(result);
         JobReport.Write(spec, await farm.Embedded.PlanAsync(spec, options, stop));
         return ExitCodes.Success;

@@ -1,16 +1,27 @@
 using MetaQuery.Data;
+using MetaQuery.Farm;
 
 namespace MetaQuery.Cli.Commands;
 
 /// <summary>What can be known of a prompt before a model is loaded.</summary>
 internal static class PromptFileCheck
 {
-    /// <exception cref="PromptFileException">Missing, a folder, empty or of an unknown kind.</exception>
-    public static void Exists(string? path)
+    // A job reads its file through before it starts in any case; up to this length once more costs less than a user's wait for the model.
+    private const long QuickBytes = 16L << 20;
+
+    /// <summary>Refuses a bad prompt file before the model is loaded, if that takes no time; a long file is left to the job's own pass.</summary>
+    /// <exception cref="PromptFileException">Missing, a folder, empty, of an unknown kind, or with an invalid line that may not be skipped.</exception>
+    public static void Quickly(JobSpec spec, CancellationToken cancellationToken)
     {
-        if (path is not null)
+        if (spec.PromptFile is not { } path)
         {
-            PromptFile.Open(path);
+            return;
+        }
+
+        var file = PromptFile.Open(path);
+        if (new FileInfo(path).Length <= QuickBytes)
+        {
+            file.Validate(spec.SkipInvalid, cancellationToken: cancellationToken);
         }
     }
 
