@@ -51,6 +51,9 @@ public sealed class PromptFile
     /// <summary>As it was given.</summary>
     public string Path { get; }
 
+    /// <summary><c>txt</c>, <c>jsonl</c> or <c>csv</c>: how its bytes are read.</summary>
+    public string Format => _format switch { PromptFormat.Text => "txt", PromptFormat.JsonLines => "jsonl", _ => "csv" };
+
     /// <summary>Looks at the name and whether there is such a file; reads nothing yet.</summary>
     /// <exception cref="PromptFileException">Missing, a folder, empty, or of an unknown extension.</exception>
     public static PromptFile Open(string path, PromptLimits? limits = null)

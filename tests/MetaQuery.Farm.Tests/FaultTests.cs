@@ -53,6 +53,42 @@ public sealed class FaultTests : IDisposable
     }
 
     [Fact]
+    public void A_kill_between_a_rewritten_shard_and_its_line_leaves_the_line_to_the_next_run()
+    {
+        ulong poison = ImageSeed.ForPrompt(5, 4, 1);
+        int tries = 0;
+        Run.Job(new ToyModel { BeforeDenoise = (batch, _) => Poison(batch, poison, ref tries) }, Spec("out"));
+        string[] lines = File.ReadAllLines(_work["out/manifest.jsonl"]);
+        string failures = File.ReadAllText(_work["out/00001_failed.jsonl"]);
+        long oldBytes = new FileInfo(_work["out/00001.tar"]).Length;
+        Run.Job(new ToyModel(), Spec("out"), new FarmOptions { RetryFailed = true });
+
+        // as the kill leaves it: the new shard, the old line and failures, the spool; a tar's padding may keep its length
+        long bytes = new FileInfo(_work["out/00001.tar"]).Length;
+        File.WriteAllLines(_work["out/manifest.jsonl"], lines.Select(line => line.Contains("00001.tar", StringComparison.Ordinal)
+            ? line.Replace($"\"bytes\":{oldBytes}", $"\"bytes\":{bytes}", StringComparison.Ordinal)
+            : line));
+        File.WriteAllText(_work["out/00001_failed.jsonl"], failures);
+        using (var spool = new SampleSpool(_work["out/.farm/00001.spool"], 7, 7))
+        {
+            long position = 7;
+            foreach (ShardSample sample in WebDatasetShardReader.Read(_work["out/00001.tar"]))
+            {
+                ReadOnlySpan<byte> Part(string extension) => sample.Files.Single(file => file.Extension == extension).Content.Span;
+                spool.Append(SpoolKind.Sample, position++, Part("png"), Part("txt"), Part("json"));
+            }
+        }
+
+        var model = new ToyModel();
+        Assert.Equal(JobState.Completed, Run.Job(model, Spec("out")).State);
+        Assert.Empty(model.Denoised);
+        Assert.False(File.Exists(_work["out/00001_failed.jsonl"]));
+        using Manifest manifest = Manifest.Load(_work["out/manifest.jsonl"]);
+        Assert.Equal((7, 0), (manifest.Shards["00001.tar"].SampleCount, manifest.Shards["00001.tar"].FailedCount));
+        Assert.Equal(Workspace.HashOutput(_work["out"])["00001.tar"], manifest.Shards["00001.tar"].Sha256);
+    }
+
+    [Fact]
     public void A_prompt_that_cannot_be_encoded_fails_alone()
     {
         var model = new ToyModel
@@ -104,8 +140,9 @@ public sealed class FaultTests : IDisposable
     [Fact]
     public void A_denoiser_that_gives_the_wrong_number_of_pictures_is_an_error_with_both_numbers()
     {
-        JobResult result = Run.Job(new ToyModel { BeforeDenoise = (_, _) => throw new InvalidOperationException("gave 3 for 4") }, Spec("out"));
+        JobResult result = Run.Job(new ToyModel { Returned = images => images[1..] }, Spec("out"));
         Assert.Equal((0, 27), (result.Progress.Written, result.Progress.Failed));
+        Assert.All(result.FailedSamples, failed => Assert.Equal("InvalidOperationException: the denoiser gave 0 pictures () for 1 of 8x8", failed.Reason));
         Assert.Null(result.ContactSheet);
     }
 

@@ -33,6 +33,36 @@ public sealed class RefusalTests : IDisposable
     }
 
     [Fact]
+    public void The_same_bytes_read_as_another_kind_of_file_are_another_job()
+    {
+        Run.Job(new ToyModel(), Spec());
+        File.Copy(_work["prompts.jsonl"], _work["prompts.txt"]);
+        var conflict = Assert.Throws<OutFolderConflictException>(() => Run.Job(new ToyModel(), Spec() with { PromptFile = _work["prompts.txt"] }));
+        Assert.Equal([("prompts_format", "jsonl", "txt")], conflict.Differences);
+    }
+
+    [Fact]
+    public void A_manifest_of_another_job_is_refused()
+    {
+        Run.Job(new ToyModel(), Spec());
+        Run.Job(new ToyModel(), Spec() with { Seed = 6, OutFolder = _work["other"] });
+        File.Copy(_work["other/manifest.jsonl"], _work["out/manifest.jsonl"], overwrite: true);
+        var refused = Assert.Throws<ManifestException>(() => Run.Job(new ToyModel(), Spec()));
+        Assert.Contains("is of another job", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_cache_folder_without_a_name_is_refused() => Assert.Contains(
+        "cache folder",
+        Assert.Throws<JobSpecException>(() => Run.Job(new ToyModel(), Spec(), new FarmOptions { CacheFolder = "" })).Message,
+        StringComparison.Ordinal);
+
+    [Fact]
+    public void What_the_file_system_refuses_without_an_exception_of_ours_is_still_an_error_of_storage() => Assert.All(
+        new Exception[] { new IOException("x"), new UnauthorizedAccessException(), new DirectoryNotFoundException(), new ShardFormatException("x") },
+        exception => Assert.Equal(ExitCodes.Storage, ExitCodes.For(exception)));
+
+    [Fact]
     public void A_folder_that_holds_other_things_is_refused_and_left_alone()
     {
         Directory.CreateDirectory(_work["out"]);
@@ -59,6 +89,8 @@ public sealed class RefusalTests : IDisposable
         reached.Wait();
         var refused = Assert.Throws<OutFolderInUseException>(() => Run.Job(new ToyModel(), Spec(rewrite: false)));
         Assert.Equal(ExitCodes.OutFolderTaken, refused.ExitCode);
+        var other = Assert.Throws<OutFolderConflictException>(() => Run.Job(new ToyModel(), Spec(rewrite: false) with { Seed = 6 }));
+        Assert.Equal([("seed", "5", "6")], other.Differences);
         release.Set();
         Assert.Equal(JobState.Completed, (await running).State);
     }
@@ -97,6 +129,11 @@ public sealed class RefusalTests : IDisposable
         { "prompt 2 is empty", spec => spec with { PromptFile = null, Prompts = ["a", " "] }, ExitCodes.InvalidInput },
         { "prompt 1 has 1000000", spec => spec with { PromptFile = null, Prompts = [new string('a', 1_000_000)] }, ExitCodes.InvalidInput },
         { "prompt 1 is not valid text", spec => spec with { PromptFile = null, Prompts = ["a\ud800b"] }, ExitCodes.InvalidInput },
+        {
+            "2000000 shards of 1",
+            spec => spec with { PromptFile = null, Prompts = [.. Enumerable.Repeat("a", 20)], ImagesPerPrompt = 100_000, SamplesPerShard = 1 },
+            ExitCodes.InvalidInput
+        },
         { "missing.txt", spec => spec with { PromptFile = "missing.txt" }, ExitCodes.InvalidInput },
     };
 

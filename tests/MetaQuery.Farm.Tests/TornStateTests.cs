@@ -40,6 +40,7 @@ public sealed class TornStateTests : IDisposable
         ["no contact sheet samples"] = (folder, _) => File.Delete(In(folder, ".farm/contact-sheet.spool")),
         ["damaged conditions"] = (folder, _) => Directory.EnumerateFiles(In(folder, ".farm/conditions")).ToList().ForEach(path => File.WriteAllText(path, "MQCD?")),
         ["a failure list of a shard that has no manifest line"] = (folder, _) => File.WriteAllText(In(folder, "00003_failed.jsonl"), "{}\n"),
+        ["a failure list of a shard whose last line has no failures"] = (folder, _) => File.WriteAllText(In(folder, "00000_failed.jsonl"), "{}\n"),
     };
 
     public static TheoryData<string> StateNames => [.. States.Keys];

@@ -15,7 +15,7 @@ internal static class ChatCommand
         var temperature = Values.Number("--temperature", "0 takes the likeliest token each time (default 0).", 0.0, 10.0);
         var topP = Values.Number("--top-p", "Draw among the likeliest tokens that reach this probability (default 1).", 0.001, 1.0);
         var seed = Values.Number("--seed", "Of the drawing (default 0).", 0, int.MaxValue);
-        var dtype = Values.Dtype();
+        var dtype = Values.Dtype("float32");
         var threads = Values.Number("--threads", "Threads (default 1).", 1, 256);
         var command = new Command("chat", "Ask the model's language model something.") { question, model, system, maximum, temperature, topP, seed, dtype, threads };
         command.SetAction((result, stop) =>

@@ -58,12 +58,23 @@ internal static class GenerateCommand
         var sheetPath = Path.Combine(spec.OutFolder, $"{name}-contact-sheet.png");
         AtomicFile.WriteAllBytes(sheetPath, ImageEncoder.Encode(sheet, ImageFormat.Png));
         Console.WriteLine($"contact sheet: {sheetPath}");
-        return made.Count == spec.ImagesPerPrompt ? ExitCodes.Success : ExitCodes.CompletedWithErrors;
+        if (made.Count == spec.ImagesPerPrompt)
+        {
+            return ExitCodes.Success;
+        }
+
+        Console.Error.WriteLine($"farm: {spec.ImagesPerPrompt - made.Count} of {spec.ImagesPerPrompt} images were given up after errors");
+        return ExitCodes.CompletedWithErrors;
     }
 
     // Before minutes of work, not after them.
     private static void CheckFolder(string folder)
     {
+        if (string.IsNullOrWhiteSpace(folder))
+        {
+            throw new UsageException("--out: names no folder");
+        }
+
         try
         {
             Directory.CreateDirectory(folder);

@@ -20,7 +20,7 @@ internal static class JobCommand
         var allowOther = new Option<bool>("--allow-other-numerics") { Description = "Go on with a job that other numerics began: its bytes may then differ." };
         var retryFailed = new Option<bool>("--retry-failed") { Description = "Try pictures again that an earlier run gave up." };
         var cache = new Option<string?>("--cache") { Description = "A folder that keeps conditions for other jobs.", HelpName = "FOLDER" };
-        var encodeBatch = Values.Number("--encode-batch", "Prompts encoded together (default 8).", 1, 1024);
+        var encodeBatch = Values.Number("--encode-batch", "Prompts encoded together (default 16).", 1, 1024);
         var sampling = new SamplingOptions();
         var command = new Command("run", "Run a job, or go on with one that was stopped.")
         {
@@ -44,7 +44,7 @@ internal static class JobCommand
                 AllowOtherNumerics = result.GetValue(allowOther),
                 RetryFailed = result.GetValue(retryFailed),
                 CacheFolder = result.GetValue(cache),
-                EncodeBatchSize = result.GetValue(encodeBatch) ?? 8,
+                EncodeBatchSize = result.GetValue(encodeBatch) ?? new FarmOptions().EncodeBatchSize,
             };
             return result.GetValue(dryRun) ? PlanAsync(sampling, result, spec, options, stop) : RunAsync(sampling, result, spec, options, stop);
         });

@@ -10,12 +10,15 @@ namespace MetaQuery.Cli.Commands;
 /// <summary>Options whose values are checked while the command line is read, with an error that says what would be right.</summary>
 internal static class Values
 {
+    // no thousands separators: "4,5" would be read as 45
+    private const NumberStyles Plain = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
+
     public static Option<T?> Number<T>(string name, string description, T least, T most, string? alias = null)
         where T : struct, INumber<T> => new(name, alias is null ? [] : [alias])
         {
             Description = description,
             HelpName = "NUMBER",
-            CustomParser = result => Parse<T>(result, name, text => T.TryParse(text, NumberStyles.Number, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most
+            CustomParser = result => Parse<T>(result, name, text => T.TryParse(text, Plain, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most
                 ? value
                 : null, $"a {(typeof(T) == typeof(float) || typeof(T) == typeof(double) ? "number" : "whole number")} from {least} to {most}"),
         };
@@ -34,9 +37,9 @@ internal static class Values
         CustomParser = result => Parse(result, "--format", ImageEncoder.Parse, "png, jpg or webp") ?? ImageFormat.Png,
     };
 
-    public static Option<string?> Dtype() => new("--dtype")
+    public static Option<string?> Dtype(string standard = "bfloat16 where the processor computes in it") => new("--dtype")
     {
-        Description = "float32 or bfloat16 (default: bfloat16 where the processor computes in it).",
+        Description = $"float32 or bfloat16 (default: {standard}).",
         HelpName = "DTYPE",
         CustomParser = result => result.Tokens[0].Value switch
         {

@@ -34,7 +34,7 @@ internal static class JobReport
 
         if (progress.Failed > 0)
         {
-            Console.Error.WriteLine($"farm: {progress.Failed} images were given up; {Path.Combine(spec.OutFolder, "failed.jsonl")} lists them, --retry-failed tries them again");
+            Console.Error.WriteLine($"farm: {progress.Failed} images were given up; {Path.Combine(spec.OutFolder, "*_failed.jsonl")} list them, --retry-failed tries them again");
         }
 
         return result.ExitCode;

@@ -31,7 +31,8 @@ public static class ExitCodes
     {
         FarmException farm => farm.ExitCode,
         PromptFileException => InvalidInput,
-        StorageException or ManifestException => Storage,
+        StorageException or ManifestException or ShardFormatException => Storage,
+        UnauthorizedAccessException or IOException and not (FileNotFoundException or FileLoadException) => Storage,
         OperationCanceledException => Cancelled,
         _ => Unexpected,
     };

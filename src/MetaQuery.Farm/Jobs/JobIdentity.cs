@@ -49,6 +49,7 @@ internal sealed class JobIdentity
             // numerics have rules of their own: see OutFolder
             ("conditions", ConditionKey.Create(plan.Conditions with { Numerics = "" }, new ConditionRequest("")).ToString()),
             ("dtype", plan.Images.Numerics.Dtype),
+            ("prompts_format", plan.Source.Format), // the same bytes are other prompts under another extension
         ]);
     }
 

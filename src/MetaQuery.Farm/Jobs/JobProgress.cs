@@ -27,7 +27,7 @@ public sealed record FailedSample(string Key, long PromptIndex, int SampleIndex,
 /// <param name="State">Completed, CompletedWithErrors or Cancelled.</param>
 /// <param name="Progress">The last counts.</param>
 /// <param name="Stats">What <c>_stats.json</c> holds.</param>
-/// <param name="FailedSamples">The first 100 failures; <c>failed.jsonl</c> lists all.</param>
+/// <param name="FailedSamples">The first 100 failures; each shard's <c>_failed.jsonl</c> lists all of its own.</param>
 /// <param name="SkippedLines">With <see cref="JobSpec.SkipInvalid"/>: one line per bad line of the prompt file, the first 100.</param>
 /// <param name="ContactSheet">Path of contact-sheet.png, or null where the job was cancelled.</param>
 public sealed record JobResult(

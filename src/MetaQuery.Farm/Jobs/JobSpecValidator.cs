@@ -59,6 +59,11 @@ internal static class JobSpecValidator
         Check(options.Slots, 1, 1024, "slots");
         Check(options.EncodeBatchSize, 1, 1024, "encode batch size");
         Check(options.ContactSheetImages, 0, Imaging.ContactSheet.MaxImages, "contact sheet images");
+        if (options.CacheFolder is { } cache && string.IsNullOrWhiteSpace(cache))
+        {
+            throw new JobSpecException("the cache folder has no name");
+        }
+
         if (options.CacheMemoryBytes < 0 || options.CacheDiskBytes < 1)
         {
             throw new JobSpecException($"cache of {options.CacheMemoryBytes} bytes in memory and {options.CacheDiskBytes} on disk; neither may be negative");

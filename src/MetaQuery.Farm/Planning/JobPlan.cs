@@ -6,6 +6,8 @@ namespace MetaQuery.Farm;
 /// <remarks>Memory is 16 bytes a prompt, for telling which captions come more than once.</remarks>
 internal sealed class JobPlan
 {
+    private const long MaxShards = 1_000_000;
+
     private readonly UInt128[] _repeatedCaptions;
 
     private JobPlan(PromptSource source, ResolvedSettings settings, ConditionIdentity conditions, ImageModelInfo images,
@@ -47,6 +49,12 @@ internal sealed class JobPlan
         if (source.Count > long.MaxValue / settings.ImagesPerPrompt)
         {
             throw new JobSpecException($"{source.Count} prompts with {settings.ImagesPerPrompt} images each are too many");
+        }
+
+        long shards = ShardLayout.For(source.Count * settings.ImagesPerPrompt, settings.SamplesPerShard).ShardCount(source.Count * settings.ImagesPerPrompt);
+        if (shards > MaxShards)
+        {
+            throw new JobSpecException($"the job would have {shards} shards of {settings.SamplesPerShard} samples; it may have {MaxShards}: take larger ones");
         }
 
         var keys = new ConditionKey.KeyMaker(conditions);

@@ -14,6 +14,9 @@ internal abstract class PromptSource
     /// <summary>SHA-256 of what the prompts are, lower-case hex.</summary>
     public string Digest { get; protected set; } = "";
 
+    /// <summary>How the prompts are written: a file's format, or <c>literal</c>.</summary>
+    public abstract string Format { get; }
+
     /// <summary>With skipping: the first bad lines.</summary>
     public IReadOnlyList<string> SkippedLines { get; protected set; } = [];
 
@@ -39,6 +42,8 @@ internal abstract class PromptSource
     {
         private PromptFileSummary? _summary;
 
+        public override string Format => file.Format;
+
         public override void Validate(CancellationToken cancellationToken)
         {
             _summary = file.Validate(skipInvalid, cancellationToken: cancellationToken);
@@ -53,7 +58,7 @@ internal abstract class PromptSource
 
     private sealed class LiteralSource(IReadOnlyList<string> prompts) : PromptSource
     {
-        private static readonly PromptLimits Limits = new();
+        public override string Format => "literal";
 
         public override void Validate(CancellationToken cancellationToken)
         {

@@ -35,7 +35,7 @@ internal sealed class OutFolder : IDisposable
     public static OutFolder Take(string path, JobIdentity identity, string numerics, bool allowOtherNumerics)
     {
         string full = Path.GetFullPath(path);
-        RefuseForeign(full, path);
+        Peek(path, identity); // before the lock: who is refused learns which fields differ also while the other job runs
         FileStream held = Lock(full, path);
         try
         {

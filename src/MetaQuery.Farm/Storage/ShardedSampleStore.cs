@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Security.Cryptography;
 using MetaQuery.Data;
 using MetaQuery.Imaging;
 
@@ -48,6 +49,11 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
             });
         try
         {
+            if (_manifest.Header.JobHash != identity.Hash)
+            {
+                throw new ManifestException($"{path}: is of another job than the {OutFolder.JobFileName} beside it; name another folder");
+            }
+
             Recover(retryFailed);
         }
         catch
@@ -156,10 +162,11 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
 
     private void Recover(bool retryFailed)
     {
+        IReadOnlyDictionary<string, ShardEntry> entries = _manifest.Shards; // a copy at each call
         for (long shard = 0; shard < _finishedShards.Count; shard++)
         {
             string name = _layout.ShardName(shard);
-            if (!_manifest.Shards.TryGetValue(name, out ShardEntry? entry))
+            if (!entries.TryGetValue(name, out ShardEntry? entry))
             {
                 continue;
             }
@@ -168,6 +175,11 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
             if (!file.Exists || file.Length != entry.ByteLength)
             {
                 continue; // lost or cut since: made again, and a later manifest line supersedes this one
+            }
+
+            if (File.Exists(SpoolPath(shard)) && HashOf(file.FullName) != entry.Sha256)
+            {
+                continue; // killed between a rewritten shard's rename and its manifest line: its spool is whole, and it is finished again
             }
 
             if (retryFailed && entry.FailedCount > 0)
@@ -180,6 +192,10 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
             WrittenCount += entry.SampleCount;
             FailedCount += entry.FailedCount;
             File.Delete(SpoolPath(shard));
+            if (entry.FailedCount == 0)
+            {
+                File.Delete(_folder.PathOf(FailureFile.NameFor(name))); // of an earlier round: a kill came after the line that supersedes it
+            }
         }
 
         for (long shard = 0; shard < _finishedShards.Count; shard++)
@@ -317,6 +333,12 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
         }
 
         return spool;
+    }
+
+    private static string HashOf(string path)
+    {
+        using FileStream stream = File.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(stream));
     }
 
     private IEnumerable<FailedSample> ReadFailures(string shardName)

@@ -17,6 +17,9 @@ internal sealed class ToyModel : IFarmModel
     /// <summary>Runs before each denoiser call; may throw or wait.</summary>
     public Action<DenoiseBatch, CancellationToken>? BeforeDenoise { get; init; }
 
+    /// <summary>Takes part in what the denoiser returns, to make it wrong.</summary>
+    public Func<List<RgbImage>, IReadOnlyList<RgbImage>> Returned { get; init; } = images => images;
+
     /// <summary>Runs before each encoder call; may throw or wait.</summary>
     public Action<IReadOnlyList<ConditionRequest>>? BeforeEncode { get; init; }
 
@@ -86,7 +89,7 @@ internal sealed class ToyModel : IFarmModel
                     batch.WidthPixels, batch.HeightPixels, Expand(inputs, batch.WidthPixels * batch.HeightPixels * 3)));
             }
 
-            return images;
+            return model.Returned(images);
         }
     }
 }
