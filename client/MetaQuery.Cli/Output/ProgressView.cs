@@ -23,7 +23,7 @@ internal sealed class ProgressView : IProgress<JobProgress>
         var done = progress.Written + progress.Failed;
         if (progress.State == JobState.Planning)
         {
-            return $"planning: {progress.PromptsPlanned} prompts read";
+            return "reading the prompts";
         }
 
         var text = string.Create(CultureInfo.InvariantCulture, $"{done}/{progress.Images} images");

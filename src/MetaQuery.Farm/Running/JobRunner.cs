@@ -303,8 +303,6 @@ internal sealed class JobRunner
         }
     }
 
-    
-
     private void Commit(Made made)
     {
         foreach ((PlannedImage planned, RgbImage picture) in made.Pictures)
