@@ -35,7 +35,7 @@ public sealed class LocalModel : IFarmModel, IDisposable
     }
 
     /// <summary>The dtype that is faster here: bfloat16 where the processor multiplies its tiles, else float32.</summary>
-    public static string DefaultDtype => CpuFeatures.HasAmxBf16 ? "bfloat16" : "float32";
+    public static string DefaultDtype => RawKernels.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "bfloat16" : "float32";
 
     /// <summary>Slots that fill this machine: a core each. Two slots of one thread beat one of two threads by a quarter.</summary>
     public static int DefaultSlots(int threadsPerSlot) => Math.Max(1, Environment.ProcessorCount / Math.Max(1, threadsPerSlot));

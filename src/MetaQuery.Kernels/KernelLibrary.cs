@@ -11,8 +11,10 @@ internal static unsafe class KernelLibrary
     /// <summary>0 baseline, 1 AVX2 with FMA, 2 AVX-512: part of the numerics fingerprint.</summary>
     public static int Level { get; } = ((delegate* unmanaged<int>)NativeLibrary.GetExport(Handle, "mq_kernel_level"))();
 
-    /// <summary>What bfloat16 matrix products may use.</summary>
-    public static KernelFeatures Features { get; } = (KernelFeatures)((delegate* unmanaged<int>)NativeLibrary.GetExport(Handle, "mq_kernel_features"))();
+    /// <summary>What bfloat16 matrix products may use; <c>METAQUERY_AMX=0</c> leaves AMX's tiles alone.</summary>
+    public static KernelFeatures Features { get; } =
+        (KernelFeatures)((delegate* unmanaged<int>)NativeLibrary.GetExport(Handle, "mq_kernel_features"))()
+        & (Environment.GetEnvironmentVariable("METAQUERY_AMX") == "0" ? ~KernelFeatures.AmxBFloat16 : ~KernelFeatures.None);
 
     /// <summary>The address of a kernel by its name in native/kernels.h.</summary>
     /// <exception cref="EntryPointNotFoundException">The library is older than this assembly.</exception>

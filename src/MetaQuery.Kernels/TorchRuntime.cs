@@ -29,7 +29,12 @@ public static partial class TorchRuntime
         BlasKernels,
         torch.get_num_threads(),
         FusedKernels.InstructionLevel,
-        CpuFeatures.HasAmxBf16 ? "amx" : CpuFeatures.HasAvx512Bf16 ? "avx512_bf16" : "emulated");
+        Bfloat16Products);
+
+    // What the kernels use. A processor with tiles that they leave alone is named too: libtorch's own products may take them.
+    static string Bfloat16Products =>
+        RawKernels.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "amx"
+        : (RawKernels.Features.HasFlag(KernelFeatures.Avx512BFloat16) ? "avx512_bf16" : "emulated") + (CpuFeatures.HasAmxBf16 ? "_without_amx" : "");
 
     /// <summary>Libtorch's kernels: the variable decides where it is set, and the loader sets it on AVX-512 processors.</summary>
     public static string CpuCapability

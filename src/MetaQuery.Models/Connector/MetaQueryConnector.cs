@@ -48,6 +48,8 @@ public sealed class MetaQueryConnector : IDisposable
             throw new CheckpointException($"{weights.Path}: the connector's {config.NumAttentionHeads} heads are not divisible by {config.NumKeyValueHeads} key-value heads");
         (_config, _dtype) = (config, dtype);
         var headSize = config.HiddenSize / config.NumAttentionHeads;
+        if (headSize % 2 != 0)
+            throw new CheckpointException($"{weights.Path}: the connector's head size {headSize} is odd; rotary positions turn pairs");
         var layer = new TransformerLayerConfig(
             config.HiddenSize, config.IntermediateSize, config.NumAttentionHeads, config.NumKeyValueHeads, headSize, config.RmsNormEpsilon,
             QueryKeyValueBias: true, OutputBias: false, MlpBias: false, HeadNorm: true);
