@@ -61,7 +61,7 @@ public sealed unsafe class AmxEmulationTests : IDisposable
         compiler.StandardInput.Write("""
             #include "matmul.cpp"
             #define ENTRY extern "C" __attribute__((visibility("default"))) void
-            ENTRY pack(const float* weight, long n, long k, int type, void* packed) { MQ_ISA::pack_weights(weight, n, k, type, packed); }
+            ENTRY pack(const float* weight, long n, long k, int type, void* packed) { MQ_ISA::pack_weights(weight, n, 1, k, type, packed); }
             ENTRY multiply(const void* a, long lda, const void* packed, const float* bias, float* out, long ldOut, long m, long n, long k, int features) {
                 MQ_ISA::packed_matmul(a, kBFloat16, lda, packed, bias, kNone, nullptr, 0, 1, 0, out, kFloat32, ldOut, m, n, k, features, 1);
             }
