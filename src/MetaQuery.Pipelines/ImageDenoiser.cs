@@ -94,6 +94,7 @@ public sealed class ImageDenoiser : IDisposable
 
     /// <summary>Decoded pixels to bytes: x / 2 + 0.5, clamped to [0, 1], × 255, rounded half to even, each in float32.</summary>
     /// <param name="decoded">[B, 3, height, width], the autoencoder's output.</param>
+    /// <exception cref="PipelineException">A value is infinite or not a number: it would become an arbitrary byte.</exception>
     public static IReadOnlyList<RgbImage> ToImages(Tensor decoded)
     {
         using var scope = NewDisposeScope();
@@ -109,6 +110,11 @@ public sealed class ImageDenoiser : IDisposable
                 var from = values.Slice(((i * 3) + channel) * plane, plane);
                 for (var p = 0; p < plane; p++)
                 {
+                    if (!float.IsFinite(from[p]))
+                    {
+                        throw new PipelineException($"picture {i + 1} of {images.Length}: the decoder gave {from[p]} at pixel {p}; expected finite values");
+                    }
+
                     pixels[(p * 3) + channel] = (byte)MathF.Round(Math.Clamp((from[p] / 2) + 0.5f, 0f, 1f) * 255f);
                 }
             }

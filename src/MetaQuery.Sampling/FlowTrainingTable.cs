@@ -28,14 +28,14 @@ public sealed class FlowTrainingTable
     /// <param name="shift">σ → shift σ / (1 + (shift − 1) σ).</param>
     public static FlowTrainingTable Create(int numTrainTimesteps, float shift)
     {
-        var sigmas = new float[numTrainTimesteps];
+        var table = new float[numTrainTimesteps];
         for (var i = 0; i < numTrainTimesteps; i++)
         {
             var sigma = (float)(numTrainTimesteps - i) / numTrainTimesteps;
-            sigmas[i] = shift * sigma / (1 + ((shift - 1) * sigma));
+            table[i] = shift * sigma / (1 + ((shift - 1) * sigma));
         }
 
-        return new FlowTrainingTable(Array.ConvertAll(sigmas, sigma => sigma * numTrainTimesteps), sigmas);
+        return new FlowTrainingTable(Array.ConvertAll(table, sigma => sigma * numTrainTimesteps), table);
     }
 
     /// <summary>The entry of a draw.</summary>

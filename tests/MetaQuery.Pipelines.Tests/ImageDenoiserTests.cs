@@ -53,6 +53,17 @@ public sealed class ImageDenoiserTests
         Assert.NotEqual(alone, denoiser.Denoise(Batch(5, Row(1, 42, guidance: 4.4f)))[0].Pixels);
     }
 
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    public void A_picture_that_is_not_finite_is_an_error_and_never_bytes(float value)
+    {
+        using var decoded = zeros([2, 3, 4, 4]);
+        decoded[1, 2, 3, 3] = value;
+        var error = Assert.Throws<PipelineException>(() => ImageDenoiser.ToImages(decoded));
+        Assert.StartsWith("picture 2 of 2:", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void An_image_does_not_depend_on_the_kernels_threads()
     {

@@ -37,7 +37,7 @@ public sealed unsafe class PackedWeightsTests
     [InlineData(KernelFeatures.AmxBFloat16)]
     public void Bfloat16_products_are_exact_sums_of_rounded_factors(KernelFeatures features)
     {
-        if ((features & ~RawKernels.Features) != 0)
+        if ((features & ~RawKernels.Features) != KernelFeatures.None)
         {
             return; // this CPU lacks them
         }
