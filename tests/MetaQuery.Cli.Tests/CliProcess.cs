@@ -85,7 +85,7 @@ internal sealed record CliResult(int ExitCode, string Output, string Error)
     public string OneLineError(int exitCode)
     {
         Assert.True(ExitCode == exitCode, $"exit code {ExitCode}, expected {exitCode}; stderr: {Error}");
-        Assert.All(ErrorLines[..^1], line => Assert.Matches(@"^(\d+/\d+ images|planning: )", line));
+        Assert.All(ErrorLines[..^1], line => Assert.Matches(@"^(\d+/\d+ images|reading the prompts)", line));
         Assert.StartsWith("farm: ", ErrorLines[^1], StringComparison.Ordinal);
         return ErrorLines[^1];
     }
