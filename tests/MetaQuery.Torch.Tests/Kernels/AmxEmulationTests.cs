@@ -45,6 +45,33 @@ public sealed unsafe class AmxEmulationTests : IDisposable
         }
     }
 
+    // Rows of taps lie apart: the tiles take one segment after the other.
+    [AmxEmulationFact]
+    public void Tiles_give_the_bits_of_the_portable_convolution()
+    {
+        var library = NativeLibrary.Load(Compile());
+        var pack = (delegate* unmanaged<float*, nint, nint, nint, int, void*, void>)NativeLibrary.GetExport(library, "pack_segments");
+        var convolve = (delegate* unmanaged<void*, nint, nint, nint, void*, float*, nint, nint, nint, int, void>)NativeLibrary.GetExport(library, "convolve");
+        foreach (var (height, width, channels, taps, outputs) in new[] { (1, 1, 32, 3, 1), (5, 33, 32, 3, 45), (3, 70, 16, 2, 33), (40, 9, 64, 2, 7) })
+        {
+            var random = new Random(height);
+            float[] weights = [.. Enumerable.Range(0, outputs * taps * taps * channels).Select(_ => random.NextSingle() - 0.5f)];
+            ushort[] padded = [.. Enumerable.Range(0, (height + 2) * (width + 2) * channels).Select(_ => (ushort)(BitConverter.SingleToUInt32Bits(random.NextSingle() - 0.5f) >> 16))];
+            var (byTiles, portable) = (new float[height * width * outputs], new float[height * width * outputs]);
+            using var packed = new NativeBuffer((outputs + 31) / 32 * 32L * taps * taps * channels * sizeof(ushort));
+            fixed (float* w = weights, tiles = byTiles, plain = portable)
+            fixed (ushort* x = padded)
+            {
+                pack(w, outputs, taps, taps * channels, (int)KernelType.BFloat16, packed.Pointer);
+                convolve(x, width + 2, channels, taps, packed.Pointer, tiles, height, width, outputs, (int)KernelFeatures.AmxBFloat16);
+                convolve(x, width + 2, channels, taps, packed.Pointer, plain, height, width, outputs, (int)KernelFeatures.None);
+            }
+
+            Assert.Equal(portable, byTiles);
+            Assert.Contains(byTiles, value => value != 0);
+        }
+    }
+
     private string Compile()
     {
         var native = Path.Combine(RepositoryFolders.Root, "src", "MetaQuery.Kernels", "native");
@@ -64,6 +91,10 @@ public sealed unsafe class AmxEmulationTests : IDisposable
             ENTRY pack(const float* weight, long n, long k, int type, void* packed) { MQ_ISA::pack_weights(weight, n, 1, k, type, packed); }
             ENTRY multiply(const void* a, long lda, const void* packed, const float* bias, float* out, long ldOut, long m, long n, long k, int features) {
                 MQ_ISA::packed_matmul(a, kBFloat16, lda, packed, bias, kNone, nullptr, 0, 1, 0, out, kFloat32, ldOut, m, n, k, features, 1);
+            }
+            ENTRY pack_segments(const float* weight, long n, long segments, long k, int type, void* packed) { MQ_ISA::pack_weights(weight, n, segments, k, type, packed); }
+            ENTRY convolve(const void* padded, long rowPixels, long channels, long taps, const void* packed, float* out, long height, long width, long n, int features) {
+                MQ_ISA::packed_convolution(padded, kBFloat16, rowPixels, channels, taps, 0, 0, packed, nullptr, kNone, 0, out, kFloat32, width * n, n, height, width, n, features, 1);
             }
             """);
         compiler.StandardInput.Close();
