@@ -73,9 +73,13 @@ public sealed class ImageDenoiser : IDisposable
         var noise = CounterNoise.Latents(
             [.. rows.Select(row => row.Seed)], model.TransformerConfig.InChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio);
         var isGuided = rows.Exists(row => row.GuidanceScale > 1);
+        // The negative condition comes last, so that it is the newest in the cache and outlives the prompts that share it.
+        List<VelocityContext> conditional = [.. rows.Select(row => ContextOf(row.Condition))];
+        List<VelocityContext>? negative = isGuided
+            ? [.. rows.Select(row => ContextOf(row.GuidanceScale > 1 ? row.NegativeCondition : row.Condition))]
+            : null;
         var guided = new GuidedContexts(
-            isGuided ? [.. rows.Select(row => ContextOf(row.GuidanceScale > 1 ? row.NegativeCondition : row.Condition))] : null,
-            ImagesOnly: null, [.. rows.Select(row => ContextOf(row.Condition))], [.. rows.Select(row => row.GuidanceScale)],
+            negative, ImagesOnly: null, conditional, [.. rows.Select(row => row.GuidanceScale)],
             Unguided: [.. rows.Select(row => row.GuidanceScale <= 1)]);
         using var run = model.Scheduler.Begin(batch.NumInferenceSteps);
         var latents = SamplingLoop.Run(
