@@ -16,7 +16,7 @@ namespace MQ_ISA {
 namespace {
 
 constexpr long kPanel = 32;
-constexpr long kBlockBytes = 192 * 1024;  // of rows of A, which stay in the second-level cache while the panels pass by
+constexpr long kBlockBytes = 384 * 1024;  // of rows of A, which stay in the second-level cache while the panels pass by
 
 struct Epilogue {
     const float* bias; int activation; const float* gate; long gateStride, tokens; bool residual;

@@ -124,7 +124,7 @@ public sealed class AutoencoderDC : IDisposable
     {
         if (x.dim() != 4 || x.shape[1] != channels)
         {
-            throw new ArgumentException($"{what} of shape [{string.Join(", ", x.shape)}], expected [B, {channels}, height, width]");
+            throw new ArgumentException($"{what} of shape [{string.Join(", ", x.shape)}], expected [B, {channels}, height, width]", nameof(x));
         }
     }
 }

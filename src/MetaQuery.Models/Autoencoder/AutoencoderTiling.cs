@@ -14,12 +14,12 @@ public sealed record AutoencoderTiling(int TileHeightPixels, int TileWidthPixels
 
     internal (int Height, int Width) Stride => (StrideHeightPixels, StrideWidthPixels);
 
-    /// <exception cref="ArgumentException">A stride is not between 1 and its tile.</exception>
+    /// <exception cref="InvalidOperationException">A stride is not between 1 and its tile.</exception>
     internal void Check()
     {
         if (StrideHeightPixels < 1 || StrideWidthPixels < 1 || StrideHeightPixels > TileHeightPixels || StrideWidthPixels > TileWidthPixels)
         {
-            throw new ArgumentException(
+            throw new InvalidOperationException(
                 $"strides of {StrideHeightPixels} x {StrideWidthPixels} are not between 1 and the tile's {TileHeightPixels} x {TileWidthPixels}");
         }
     }

@@ -100,7 +100,7 @@ public sealed unsafe class FusedDecoder : IDisposable
         var ratio = config.SpatialCompressionRatio;
         if (height < 1 || width < 1 || latents.Length != config.LatentChannels * height * width || image.Length != config.InChannels * height * ratio * width * ratio)
         {
-            throw new ArgumentException($"{latents.Length} latents of {height} x {width} and {image.Length} values for an image do not fit {config.LatentChannels} channels and ratio {ratio}");
+            throw new ArgumentException($"{latents.Length} latents of {height} x {width} and {image.Length} values for an image do not fit {config.LatentChannels} channels and ratio {ratio}", nameof(latents));
         }
 
         workspace.Begin(height, width);

@@ -156,7 +156,7 @@ public sealed unsafe class FusedSanaTransformer : IDisposable
             || latents.Length != (long)latentRows * Config.InChannels * height * width || velocity.Length != (long)rows * Config.OutChannels * height * width)
         {
             throw new ArgumentException(
-                $"{latents.Length} latents in {latentRows} rows, {timesteps.Length} timesteps, {rows} contexts and {velocity.Length} velocities do not fit one another");
+                $"{latents.Length} latents in {latentRows} rows, {timesteps.Length} timesteps, {rows} contexts and {velocity.Length} velocities do not fit one another", nameof(latents));
         }
 
         var (gridHeight, gridWidth) = (height / patch, width / patch);
