@@ -58,7 +58,8 @@ public sealed class ImageDenoiserTests
     [InlineData(float.PositiveInfinity)]
     public void A_picture_that_is_not_finite_is_an_error_and_never_bytes(float value)
     {
-        using var decoded = zeros([2, 3, 4, 4]);
+        using var scope = NewDisposeScope();
+        var decoded = zeros([2, 3, 4, 4]);
         decoded[1, 2, 3, 3] = value;
         var error = Assert.Throws<PipelineException>(() => ImageDenoiser.ToImages(decoded));
         Assert.StartsWith("picture 2 of 2:", error.Message, StringComparison.Ordinal);
