@@ -28,6 +28,17 @@ public readonly struct ConditionKey : IEquatable<ConditionKey>
 
     public static ConditionKey Create(ConditionIdentity identity, ConditionRequest request) => new KeyMaker(identity).Create(request);
 
+    /// <summary>Reads <see cref="ToString"/>'s form.</summary>
+    /// <exception cref="FormatException">Not 64 hexadecimal digits.</exception>
+    public static ConditionKey Parse(string digits)
+    {
+        ArgumentNullException.ThrowIfNull(digits);
+        byte[] bytes = Convert.FromHexString(digits);
+        return bytes.Length == SHA256.HashSizeInBytes
+            ? new ConditionKey(bytes)
+            : throw new FormatException($"a condition key has {2 * SHA256.HashSizeInBytes} hexadecimal digits, not {digits.Length}");
+    }
+
     public bool Equals(ConditionKey other) => _high == other._high && _low == other._low;
 
     public override bool Equals(object? obj) => obj is ConditionKey other && Equals(other);

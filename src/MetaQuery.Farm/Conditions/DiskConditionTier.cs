@@ -9,7 +9,7 @@ namespace MetaQuery.Farm;
 /// A file is <c>MQCD</c>, version (1), payload length (int32, little-endian), SHA-256 of the payload, the payload. It is not synced:
 /// what a loss of power tears has a wrong checksum and is made again. Processes may share a folder.
 /// </remarks>
-public sealed class DiskConditionTier
+public sealed class DiskConditionTier : IConditionTier
 {
     private const int HeaderBytes = 4 + 4 + 4 + SHA256.HashSizeInBytes;
     private const int Version = 1;
@@ -43,6 +43,8 @@ public sealed class DiskConditionTier
         }
     }
 
+    public string Name => "disk";
+
     /// <summary>Bytes of the files known to this process.</summary>
     public long Bytes
     {
@@ -55,10 +57,10 @@ public sealed class DiskConditionTier
         }
     }
 
-    /// <returns>The condition; or null where there is none, with <paramref name="corrupt"/> true where a damaged one was removed.</returns>
-    public byte[]? TryRead(ConditionKey key, out bool corrupt)
+    /// <returns>The condition; or null where there is none, with <paramref name="isCorrupt"/> true where a damaged one was removed.</returns>
+    public byte[]? TryRead(ConditionKey key, out bool isCorrupt)
     {
-        corrupt = false;
+        isCorrupt = false;
         string name = key.ToString();
         string path = PathOf(name);
         byte[] file;
@@ -86,7 +88,7 @@ public sealed class DiskConditionTier
             return file[HeaderBytes..];
         }
 
-        corrupt = true;
+        isCorrupt = true;
         File.Delete(path);
         Forget(name);
         return null;

@@ -23,6 +23,9 @@ public static class ExitCodes
     /// <summary>The job is done, but some samples were given up.</summary>
     public const int CompletedWithErrors = 6;
 
+    /// <summary>The farm's server or Redis cannot be reached, or takes nothing more now.</summary>
+    public const int Unreachable = 7;
+
     /// <summary>Stopped by Ctrl-C; the same command goes on where it was.</summary>
     public const int Cancelled = 130;
 

@@ -2,7 +2,23 @@ using MetaQuery.Imaging;
 
 namespace MetaQuery.Farm;
 
-public enum JobState { Planning, Running, Finishing, Completed, CompletedWithErrors, Cancelled }
+/// <summary>Where a job stands. Names are persisted: append-only.</summary>
+public enum JobState
+{
+    Planning,
+    Running,
+    Finishing,
+    Completed,
+    CompletedWithErrors,
+    Cancelled,
+
+    /// <summary>Taken, and waiting for a worker of its model.</summary>
+    Queued,
+    Paused,
+
+    /// <summary>Ended by an error that is not one image's: <see cref="JobView.Reason"/>.</summary>
+    Failed,
+}
 
 /// <summary>How far a job is. Counts are images but for the two that say prompts; what an earlier run committed is included.</summary>
 /// <param name="State">Where the job stands.</param>
