@@ -76,6 +76,8 @@ public sealed class LocalModel : IFarmModel, IDisposable
         }
     }
 
+    public ModelDescription Description => new(_identity, _info);
+
     public IConditionEncoder CreateEncoder() => new EncoderHalf(_encoder, _identity);
 
     public IImageDenoiser CreateDenoiser() => new DenoiserHalf(new ImageDenoiser(_image, new ImageDenoiserOptions(_info.Numerics.ThreadsPerSlot)), _info);

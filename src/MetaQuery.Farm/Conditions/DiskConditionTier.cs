@@ -45,6 +45,8 @@ public sealed class DiskConditionTier : IConditionTier
 
     public string Name => "disk";
 
+    public bool KeepsAll => false;
+
     /// <summary>Bytes of the files known to this process.</summary>
     public long Bytes
     {

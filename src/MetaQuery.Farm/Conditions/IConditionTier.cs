@@ -9,6 +9,9 @@ public interface IConditionTier
     /// <summary>Bytes held, as far as this process knows.</summary>
     long Bytes { get; }
 
+    /// <summary>Whether every condition goes here, for other processes to find; otherwise only those that are wanted again long after.</summary>
+    bool KeepsAll => true;
+
     /// <returns>The condition; or null where there is none, with <paramref name="isCorrupt"/> true where a damaged one was removed.</returns>
     byte[]? TryRead(ConditionKey key, out bool isCorrupt);
 

@@ -56,6 +56,12 @@ public interface IImageDenoiser
 /// <summary>A loaded model, from which each slot takes its own encoder and denoiser over shared weights.</summary>
 public interface IFarmModel
 {
+    /// <summary>Both halves, the one that is not loaded included: slots that share a lane must agree on all of it.</summary>
+    ModelDescription Description { get; }
+
+    /// <exception cref="InvalidOperationException">This half is not loaded.</exception>
     IConditionEncoder CreateEncoder();
+
+    /// <exception cref="InvalidOperationException">This half is not loaded.</exception>
     IImageDenoiser CreateDenoiser();
 }

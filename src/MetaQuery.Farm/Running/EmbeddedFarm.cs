@@ -15,12 +15,7 @@ public sealed class EmbeddedFarm
     {
         ArgumentNullException.ThrowIfNull(model);
         _model = model;
-        IConditionEncoder encoder = model.CreateEncoder();
-        IImageDenoiser denoiser = model.CreateDenoiser();
-        _conditions = encoder.Identity;
-        _images = denoiser.Info;
-        (encoder as IDisposable)?.Dispose();
-        (denoiser as IDisposable)?.Dispose();
+        (_conditions, _images) = model.Description;
     }
 
     /// <summary>What <see cref="RunAsync"/> would do, without doing it.</summary>

@@ -6,11 +6,15 @@ public interface IWorkQueue
 {
     /// <summary>Takes items in the queue's order: interactive before bulk, yet never only interactive while bulk waits.</summary>
     /// <returns>At most <see cref="LeaseRequest.Most"/>; empty when nothing came within <see cref="LeaseRequest.Wait"/>.</returns>
+    /// <exception cref="OperationCanceledException">While it waited: then nothing was leased.</exception>
     /// <exception cref="WorkQueueException">The queue cannot be reached; trying again may help.</exception>
     ValueTask<IReadOnlyList<Lease>> LeaseAsync(LeaseRequest request, CancellationToken cancellationToken);
 
     /// <summary>Takes one item whose holders died. Only for a worker process that holds nothing else and takes nothing else until it has reported.</summary>
     ValueTask<Lease?> LeaseAloneAsync(string worker, string lane, WorkRoles roles, CancellationToken cancellationToken);
+
+    /// <summary>Whether <see cref="LeaseAloneAsync"/> is likely to have something: only then does a busy worker finish what it holds to ask for it.</summary>
+    ValueTask<bool> HasAloneAsync(string lane, WorkRoles roles, CancellationToken cancellationToken) => ValueTask.FromResult(true);
 
     /// <summary>Keeps leases alive.</summary>
     /// <returns>Those that are lost: expired and given to others, or withdrawn. Work on them is wasted.</returns>

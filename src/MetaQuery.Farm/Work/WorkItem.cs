@@ -32,6 +32,9 @@ public abstract record WorkItem
     /// <summary>How often it was handed out before; grows each time the head feeds it again.</summary>
     public int Attempt { get; init; }
 
+    /// <summary>A batch that held it failed: it is run in a batch of its own, which tells whether it was the cause.</summary>
+    public bool RunsSingly { get; init; }
+
     /// <summary>Holders of it have died: it goes to a worker process that does nothing else meanwhile.</summary>
     public bool RunsAlone { get; init; }
 }

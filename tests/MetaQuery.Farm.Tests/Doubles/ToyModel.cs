@@ -31,6 +31,10 @@ internal sealed class ToyModel : IFarmModel
 
     public int TotalPasses => Encoded.Values.Sum();
 
+    public ModelDescription Description => new(
+        new ConditionIdentity(Revision, "toy-tokenizer", "{{ toy }}", "toy system prompt", 16, "bfloat16", Numerics.ToString(), ConditionBytes),
+        new ImageModelInfo(Revision, "toy", new ImageSize(8, 8), 8, 8, 64, 4, 4.5f, 4, Numerics));
+
     public IConditionEncoder CreateEncoder() => new Encoder(this);
 
     public IImageDenoiser CreateDenoiser() => new Denoiser(this);
@@ -51,8 +55,7 @@ internal sealed class ToyModel : IFarmModel
 
     private sealed class Encoder(ToyModel model) : IConditionEncoder
     {
-        public ConditionIdentity Identity { get; } =
-            new(model.Revision, "toy-tokenizer", "{{ toy }}", "toy system prompt", 16, "bfloat16", model.Numerics.ToString(), ConditionBytes);
+        public ConditionIdentity Identity { get; } = model.Description.Conditions;
 
         public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
         {
@@ -68,7 +71,7 @@ internal sealed class ToyModel : IFarmModel
 
     private sealed class Denoiser(ToyModel model) : IImageDenoiser
     {
-        public ImageModelInfo Info { get; } = new(model.Revision, "toy", new ImageSize(8, 8), 8, 8, 64, 4, 4.5f, 4, model.Numerics);
+        public ImageModelInfo Info { get; } = model.Description.Images;
 
         public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken)
         {
