@@ -70,8 +70,9 @@ public sealed class ImageDenoiser : IDisposable
         }
 
         var ratio = model.AutoencoderConfig.SpatialCompressionRatio;
-        var noise = CounterNoise.Latents(
-            [.. rows.Select(row => row.Seed)], model.TransformerConfig.InChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio);
+        var seeds = rows.Select(row => row.Seed).ToArray();
+        Tensor Noise(uint sample) => CounterNoise.Latents(
+            seeds, model.TransformerConfig.InChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio, sample);
         var isGuided = rows.Exists(row => row.GuidanceScale > 1);
         // The negative condition comes last, so that it is the newest in the cache and outlives the prompts that share it.
         List<VelocityContext> conditional = [.. rows.Select(row => ContextOf(row.Condition))];
@@ -83,7 +84,7 @@ public sealed class ImageDenoiser : IDisposable
             Unguided: [.. rows.Select(row => row.GuidanceScale <= 1)]);
         using var run = model.Scheduler.Begin(batch.NumInferenceSteps);
         var latents = SamplingLoop.Run(
-            velocity, run, noise, guided, (float)model.TransformerConfig.TimestepScale,
+            velocity, run, Noise(0), guided, step => Noise((uint)step + 1), (float)model.TransformerConfig.TimestepScale,
             step => progress?.Invoke(step.Index + 1, batch.NumInferenceSteps), cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         return ToImages(decoder.Decode(latents).narrow(0, 0, batch.Rows.Count));

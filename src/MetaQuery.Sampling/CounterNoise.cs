@@ -38,14 +38,15 @@ public static class CounterNoise
     /// <param name="channels">Latent channels.</param>
     /// <param name="height">Latent height.</param>
     /// <param name="width">Latent width.</param>
+    /// <param name="sample">0 for the noise that a trajectory begins with, n for what its n-th step adds.</param>
     /// <returns>[B, channels, height, width], float32, on the CPU; the caller owns it.</returns>
-    public static Tensor Latents(ReadOnlySpan<ulong> seeds, int channels, int height, int width)
+    public static Tensor Latents(ReadOnlySpan<ulong> seeds, int channels, int height, int width, uint sample = 0)
     {
         var elements = checked(channels * height * width);
         var values = new float[checked(elements * seeds.Length)];
         for (var row = 0; row < seeds.Length; row++)
         {
-            Fill(seeds[row], sample: 0, values.AsSpan(row * elements, elements));
+            Fill(seeds[row], sample, values.AsSpan(row * elements, elements));
         }
 
         return tensor(values, [seeds.Length, channels, height, width]);

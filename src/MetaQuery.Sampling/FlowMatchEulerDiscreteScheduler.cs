@@ -10,9 +10,12 @@ namespace MetaQuery.Sampling;
 /// </summary>
 public sealed class FlowMatchEulerDiscreteScheduler : IScheduler
 {
+    private readonly SigmaSpacing spacing;
+
     private FlowMatchEulerDiscreteScheduler(SchedulerConfig config)
     {
-        NumTrainTimesteps = config.Integer("num_train_timesteps", 1000);
+        spacing = SigmaSpacing.Read(config);
+        NumTrainTimesteps = config.TrainTimesteps();
         Shift = config.Number("shift", 1.0);
         ShiftTerminal = config.Number("shift_terminal", 0);
         InvertSigmas = config.Flag("invert_sigmas", false);
@@ -34,17 +37,11 @@ public sealed class FlowMatchEulerDiscreteScheduler : IScheduler
 
     /// <param name="config">A value of scheduler_config.json by its key, null where there is none; another class's file will do, as the reference does for training: then what it lacks
     /// takes diffusers' defaults, shift 1 among them (Sana's key is flow_shift).</param>
-    /// <exception cref="SchedulerException">A setting is not supported: dynamic shifting, Karras sigmas and the like.</exception>
+    /// <exception cref="SchedulerException">A setting is not supported, dynamic shifting for one.</exception>
     public static FlowMatchEulerDiscreteScheduler FromConfig(Func<string, JsonElement?> config)
     {
         var values = new SchedulerConfig(config);
-        values.RefuseIfSet(
-            "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas");
-        if (values.Integer("num_train_timesteps", 1000) is var count and < 1)
-        {
-            throw new SchedulerException($"scheduler_config.json: num_train_timesteps is {count}, expected 1 or more");
-        }
-
+        values.RefuseIfSet("FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting", "stochastic_sampling");
         if (values.Number("shift", 1.0) is var shift && !(shift > 0))
         {
             throw new SchedulerException($"scheduler_config.json: shift is {shift}, expected a number above 0");
@@ -102,6 +99,11 @@ public sealed class FlowMatchEulerDiscreteScheduler : IScheduler
 
     private Run Finish(float[] sigmas)
     {
+        if (spacing.IsSet)
+        {
+            sigmas = Array.ConvertAll(spacing.Spread(sigmas[0], sigmas[^1], sigmas.Length), sigma => (float)sigma);
+        }
+
         if (InvertSigmas)
         {
             sigmas = Array.ConvertAll(sigmas, sigma => 1 - sigma);
@@ -113,7 +115,7 @@ public sealed class FlowMatchEulerDiscreteScheduler : IScheduler
 
     private sealed class Run(float[] timesteps, float[] sigmas) : SamplingRun(timesteps, sigmas)
     {
-        private protected override Tensor Advance(int index, Tensor velocity, Tensor latents)
+        private protected override Tensor Advance(int index, Tensor velocity, Tensor latents, Tensor? noise)
         {
             using var move = velocity * (Sigmas[index + 1] - Sigmas[index]);
             return latents + move;

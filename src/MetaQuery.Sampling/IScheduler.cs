@@ -28,25 +28,35 @@ public abstract class SamplingRun : IDisposable
     /// <summary>What the network is given at each step; DPM-Solver's are whole numbers.</summary>
     public IReadOnlyList<float> Timesteps { get; }
 
-    /// <summary>Noise levels, one more than <see cref="Timesteps"/>; the last is where the trajectory ends.</summary>
+    /// <summary>Noise levels, one more than <see cref="Timesteps"/>; the last is where the trajectory ends. Empty for solvers that know timesteps
+    /// alone (DDPM, DDIM, PNDM).</summary>
     public IReadOnlyList<float> Sigmas { get; }
+
+    /// <summary>Whether each step adds fresh noise.</summary>
+    public virtual bool NeedsNoise => false;
 
     /// <summary>How many steps have been taken.</summary>
     public int StepIndex { get; private set; }
 
     /// <summary>Advances the latents by one step.</summary>
-    /// <param name="velocity">The (guided) network's output, [B, C, height, width], float32.</param>
+    /// <param name="output">The (guided) network's output, [B, C, height, width], float32: a velocity, or what the file's prediction_type says.</param>
     /// <param name="latents">[B, C, height, width], float32.</param>
+    /// <param name="noise">Standard normal, shaped as <paramref name="latents"/>, another at every step; only where <see cref="NeedsNoise"/> is true.</param>
     /// <returns>The next latents, float32; the caller owns them.</returns>
-    /// <exception cref="InvalidOperationException">The run has ended.</exception>
-    public Tensor Step(Tensor velocity, Tensor latents)
+    /// <exception cref="InvalidOperationException">The run has ended, or needs noise and was given none.</exception>
+    public Tensor Step(Tensor output, Tensor latents, Tensor? noise = null)
     {
         if (StepIndex >= Timesteps.Count)
         {
             throw new InvalidOperationException($"a run of {Timesteps.Count} steps was asked for step {StepIndex + 1}");
         }
 
-        var next = Advance(StepIndex, velocity, latents);
+        if (NeedsNoise && noise is null)
+        {
+            throw new InvalidOperationException("this scheduler adds noise at every step and was given none");
+        }
+
+        var next = Advance(StepIndex, output, latents, NeedsNoise ? noise : null);
         StepIndex++;
         return next;
     }
@@ -57,7 +67,7 @@ public abstract class SamplingRun : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private protected abstract Tensor Advance(int index, Tensor velocity, Tensor latents);
+    private protected abstract Tensor Advance(int index, Tensor output, Tensor latents, Tensor? noise);
 
     protected virtual void Dispose(bool disposing)
     {

@@ -12,11 +12,23 @@ internal sealed class SchedulerConfig(Func<string, JsonElement?> find)
         { } value => throw Unreadable(key, value, "a string"),
     };
 
-    public double Number(string key, double otherwise) => Value(key) switch
+    public double Number(string key, double otherwise) => OptionalNumber(key) ?? otherwise;
+
+    public double? OptionalNumber(string key) => Value(key) switch
     {
-        null => otherwise,
+        null => null,
         { ValueKind: JsonValueKind.Number } value => value.GetDouble(),
+        // Python writes bare words, which whoever parsed the file has put into quotes, perhaps behind a mark.
+        { ValueKind: JsonValueKind.String } value when value.GetString()!.EndsWith("-Infinity", StringComparison.Ordinal) => double.NegativeInfinity,
         { } value => throw Unreadable(key, value, "a number"),
+    };
+
+    public double[]? Numbers(string key) => Value(key) switch
+    {
+        null => null,
+        { ValueKind: JsonValueKind.Array } value => [.. value.EnumerateArray().Select(item =>
+            item.ValueKind == JsonValueKind.Number ? item.GetDouble() : throw Unreadable(key, item, "a list of numbers"))],
+        { } value => throw Unreadable(key, value, "a list of numbers"),
     };
 
     public int Integer(string key, int otherwise)
@@ -34,6 +46,21 @@ internal sealed class SchedulerConfig(Func<string, JsonElement?> find)
         { ValueKind: JsonValueKind.False } => false,
         { } value => throw Unreadable(key, value, "true or false"),
     };
+
+    /// <summary>num_train_timesteps, at least 1.</summary>
+    public int TrainTimesteps()
+    {
+        var count = Integer("num_train_timesteps", 1000);
+        return count >= 1 ? count : throw new SchedulerException($"scheduler_config.json: num_train_timesteps is {count}, expected 1 or more");
+    }
+
+    /// <summary>A word out of those that are built.</summary>
+    public string OneOf(string key, string otherwise, params ReadOnlySpan<string> supported)
+    {
+        var value = Text(key, otherwise);
+        return supported.Contains(value) ? value
+            : throw new SchedulerException($"scheduler_config.json: {key} is '{value}', expected {string.Join(" or ", supported.ToArray())}");
+    }
 
     /// <summary>Refuses a config that switches on what is not built.</summary>
     public void RefuseIfSet(string owner, params ReadOnlySpan<string> keys)

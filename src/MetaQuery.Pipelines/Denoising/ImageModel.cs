@@ -39,7 +39,7 @@ public sealed class ImageModel : IDisposable
             throw new PipelineException($"dtype {options.Dtype}: pictures are computed in float32 or bfloat16");
         }
 
-        Scheduler = Schedulers.FromConfig(HuggingFaceFolder.Open(schedulerFolder).ReadSchedulerConfig().Find);
+        Scheduler = Schedulers.ForMetaQuery(HuggingFaceFolder.Open(schedulerFolder).ReadSchedulerConfig().Find);
         var transformer = HuggingFaceFolder.Open(transformerFolder);
         TransformerConfig = SanaTransformerConfig.Read(transformer.ReadConfig());
         var vae = HuggingFaceFolder.Open(vaeFolder);

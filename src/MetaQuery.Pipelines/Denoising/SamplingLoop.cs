@@ -28,13 +28,14 @@ public static class SamplingLoop
     /// <param name="run">Just begun.</param>
     /// <param name="noise">[B, C, height, width], float32, on the CPU.</param>
     /// <param name="contexts">Of B rows.</param>
+    /// <param name="noiseOfStep">What step 0, 1, … adds, shaped as <paramref name="noise"/>, where <see cref="SamplingRun.NeedsNoise"/> is true; disposed of here.</param>
     /// <param name="timestepScale">What the network's timesteps are multiplied by (config.json's timestep_scale).</param>
     /// <param name="observe">Called after every step.</param>
     /// <param name="cancellationToken">Looked at before every step.</param>
     /// <returns>[B, C, height, width], float32, scaled; the caller owns them.</returns>
     /// <exception cref="OperationCanceledException">Within one step after the token fires.</exception>
     public static Tensor Run(
-        IVelocityModel model, SamplingRun run, Tensor noise, GuidedContexts contexts, float timestepScale = 1,
+        IVelocityModel model, SamplingRun run, Tensor noise, GuidedContexts contexts, Func<int, Tensor>? noiseOfStep = null, float timestepScale = 1,
         Action<SamplingStep>? observe = null, CancellationToken cancellationToken = default)
     {
         using var inference = inference_mode();
@@ -70,7 +71,7 @@ public static class SamplingLoop
                 guided = torch.where(unguided, velocities.narrow(0, rows, rows), guided);
             }
 
-            var next = run.Step(guided, latents);
+            var next = run.Step(guided, latents, run.NeedsNoise ? noiseOfStep?.Invoke(step) : null);
             observe?.Invoke(new SamplingStep(step, guided, next));
             latents = next.contiguous().MoveToOuterDisposeScope();
         }
