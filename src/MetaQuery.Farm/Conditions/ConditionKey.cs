@@ -14,6 +14,9 @@ public readonly struct ConditionKey : IEquatable<ConditionKey>
 {
     public const int Version = 1;
 
+    /// <summary>Length of <see cref="WriteTo"/>'s form.</summary>
+    public const int SizeBytes = 32;
+
     private readonly UInt128 _high;
     private readonly UInt128 _low;
 
@@ -37,6 +40,20 @@ public readonly struct ConditionKey : IEquatable<ConditionKey>
         return bytes.Length == SHA256.HashSizeInBytes
             ? new ConditionKey(bytes)
             : throw new FormatException($"a condition key has {2 * SHA256.HashSizeInBytes} hexadecimal digits, not {digits.Length}");
+    }
+
+    /// <summary>Reads <see cref="WriteTo"/>'s form.</summary>
+    public static ConditionKey FromBytes(ReadOnlySpan<byte> sha256)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(sha256.Length, SizeBytes);
+        return new ConditionKey(sha256);
+    }
+
+    /// <summary>Writes the hash itself, <see cref="SizeBytes"/> bytes.</summary>
+    public void WriteTo(Span<byte> sha256)
+    {
+        BinaryPrimitives.WriteUInt128BigEndian(sha256, _high);
+        BinaryPrimitives.WriteUInt128BigEndian(sha256[16..], _low);
     }
 
     public bool Equals(ConditionKey other) => _high == other._high && _low == other._low;

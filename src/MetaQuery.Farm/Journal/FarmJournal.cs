@@ -1,0 +1,335 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using MetaQuery.Data;
+using Microsoft.Win32.SafeHandles;
+
+namespace MetaQuery.Farm;
+
+/// <summary>Takes a journal's records in their order.</summary>
+/// <param name="kind">The writer's own, 1 to 255.</param>
+/// <param name="payload">What was written; valid during the call.</param>
+public delegate void JournalReplay(byte kind, ReadOnlySpan<byte> payload);
+
+/// <summary>An append-only log of records: checksummed, synced in groups, cut where a crash tore it.</summary>
+/// <remarks>
+/// A record is <c>MJ</c>, version (1 byte, 1), kind (1 byte), payload length (int32), the number of the file's bytes that were synced
+/// when it was written (int64), CRC-32C of all else (uint32), payload. Little-endian; kind 0 is a mark without payload that ends a compaction.
+/// What is appended lasts through the death of the process at once, and through a loss of power once <see cref="Flush"/> has returned.
+/// A tail that a crash tore was never promised and is cut off. Damage to bytes that a later record states to have been synced is an
+/// error: cutting there would lose what was promised.
+/// Thread-safe. That only one process opens a journal is its owner's business (the data folder's lock).
+/// </remarks>
+public sealed class FarmJournal : IDisposable
+{
+    /// <summary>The largest payload.</summary>
+    public const int MaxPayloadBytes = 1 << 26;
+
+    internal const int HeaderBytes = 20;
+    internal const byte Version = 1;
+    private const byte Mark = 0;
+    private const int ChecksumOffset = 16;
+
+    private readonly Lock _appending = new();
+    private readonly Lock _syncing = new();
+    private readonly string _path;
+    private SafeFileHandle _file;
+    private long _length;
+    private long _synced;
+    private Exception? _broken;
+    private bool _isDisposed;
+
+    private FarmJournal(string path, SafeFileHandle file)
+    {
+        _path = path;
+        _file = file;
+    }
+
+    /// <summary>Bytes in the file.</summary>
+    public long Bytes => Interlocked.Read(ref _length);
+
+    /// <summary>Bytes cut off when it was opened: a torn tail.</summary>
+    public long CutBytes { get; private set; }
+
+    /// <summary>Opens a journal, or begins one, and hands out its records.</summary>
+    /// <param name="path">Its file; the folder must exist.</param>
+    /// <param name="replay">Called for each record, in order; null skips them.</param>
+    /// <exception cref="JournalDamagedException">Records that had been promised are damaged, or a newer version wrote them.</exception>
+    /// <exception cref="StorageException">It cannot be opened, read or cut.</exception>
+    public static FarmJournal Open(string path, JournalReplay? replay)
+    {
+        string full = Path.GetFullPath(path);
+        try
+        {
+            if (!File.Exists(full))
+            {
+                AtomicFile.WriteAllBytes(full, []); // syncs the folder: a new name lasts only then
+            }
+
+            var journal = new FarmJournal(full, File.OpenHandle(full, FileMode.Open, FileAccess.ReadWrite));
+            try
+            {
+                journal.Recover(replay);
+                return journal;
+            }
+            catch
+            {
+                journal._file.Dispose();
+                throw;
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, full);
+        }
+    }
+
+    /// <summary>Appends a record. It lasts through the death of this process; <see cref="Flush"/> makes it last through a loss of power.</summary>
+    /// <exception cref="StorageException">It could not be written; the journal is as before.</exception>
+    public void Append(byte kind, ReadOnlySpan<byte> payload)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(kind);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(payload.Length, MaxPayloadBytes);
+        lock (_appending)
+        {
+            ThrowIfUnusable();
+            byte[] record = Encode(kind, payload, Interlocked.Read(ref _synced));
+            try
+            {
+                RandomAccess.Write(_file, record, _length);
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                CutBack(exception);
+                throw StorageException.From(exception, _path);
+            }
+
+            Interlocked.Add(ref _length, record.Length);
+        }
+    }
+
+    /// <summary>Returns when everything appended before the call is on the disk. Callers that come while one syncs share the next sync.</summary>
+    /// <exception cref="StorageException">The disk refused; nothing more can be written through this instance, for what a failed sync left behind is unknown.</exception>
+    public void Flush()
+    {
+        long target = Interlocked.Read(ref _length);
+        lock (_syncing)
+        {
+            ThrowIfUnusable();
+            if (_synced >= target)
+            {
+                return;
+            }
+
+            Sync();
+        }
+    }
+
+    /// <summary>Replaces all records by these, whole or not at all: a new file, synced, renamed over the old one. Appends wait meanwhile.</summary>
+    /// <exception cref="StorageException">It could not be written; the old records stand.</exception>
+    public void Compact(IEnumerable<(byte Kind, ReadOnlyMemory<byte> Payload)> records)
+    {
+        ArgumentNullException.ThrowIfNull(records);
+        lock (_syncing)
+        {
+            lock (_appending)
+            {
+                ThrowIfUnusable();
+                long length = 0;
+                try
+                {
+                    using (AtomicFile file = AtomicFile.Create(_path))
+                    {
+                        foreach ((byte kind, ReadOnlyMemory<byte> payload) in records)
+                        {
+                            ArgumentOutOfRangeException.ThrowIfZero(kind);
+                            Write(Encode(kind, payload.Span, synced: 0));
+                        }
+
+                        Write(Encode(Mark, [], length)); // true as soon as the file has its name: damage before the mark is no torn tail
+                        file.Commit();
+
+                        void Write(byte[] record)
+                        {
+                            file.Stream.Write(record);
+                            length += record.Length;
+                        }
+                    }
+
+                    SafeFileHandle renewed = File.OpenHandle(_path, FileMode.Open, FileAccess.ReadWrite);
+                    _file.Dispose();
+                    _file = renewed;
+                }
+                catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+                {
+                    throw StorageException.From(exception, _path);
+                }
+
+                Interlocked.Exchange(ref _length, length);
+                Interlocked.Exchange(ref _synced, length);
+            }
+        }
+    }
+
+    /// <summary>Syncs, unless the disk has refused before, and closes.</summary>
+    public void Dispose()
+    {
+        lock (_syncing)
+        {
+            lock (_appending)
+            {
+                if (_isDisposed)
+                {
+                    return;
+                }
+
+                _isDisposed = true;
+                try
+                {
+                    if (_broken is null && _synced < _length)
+                    {
+                        Sync();
+                    }
+                }
+                finally
+                {
+                    _file.Dispose();
+                }
+            }
+        }
+    }
+
+    internal static byte[] Encode(byte kind, ReadOnlySpan<byte> payload, long synced)
+    {
+        var record = new byte[HeaderBytes + payload.Length];
+        record[0] = (byte)'M';
+        record[1] = (byte)'J';
+        record[2] = Version;
+        record[3] = kind;
+        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(4), payload.Length);
+        BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(8), synced);
+        payload.CopyTo(record.AsSpan(HeaderBytes));
+        BinaryPrimitives.WriteUInt32LittleEndian(record.AsSpan(ChecksumOffset), Checksum(record));
+        return record;
+    }
+
+    private void Sync()
+    {
+        long reached = Interlocked.Read(ref _length);
+        try
+        {
+            RandomAccess.FlushToDisk(_file);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            _broken = exception; // Linux marks the pages clean after a failed fsync: a second one would succeed and mean nothing
+            throw StorageException.From(exception, _path);
+        }
+
+        Interlocked.Exchange(ref _synced, reached);
+    }
+
+    private void CutBack(Exception cause)
+    {
+        try
+        {
+            RandomAccess.SetLength(_file, _length); // a part of a record, or whole records of a write that failed, must not come back
+        }
+        catch (IOException)
+        {
+            _broken = cause;
+        }
+    }
+
+    private void ThrowIfUnusable()
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (_broken is not null)
+        {
+            throw StorageException.From(_broken, _path);
+        }
+    }
+
+    private void Recover(JournalReplay? replay)
+    {
+        byte[] bytes = File.ReadAllBytes(_path);
+        long end = 0;
+        while (TryDecode(bytes, end, out byte kind, out int payloadBytes, out _))
+        {
+            RefuseNewer(bytes, end);
+            if (kind != Mark)
+            {
+                replay?.Invoke(kind, bytes.AsSpan((int)end + HeaderBytes, payloadBytes));
+            }
+
+            end += HeaderBytes + payloadBytes;
+        }
+
+        for (long offset = end + 1; offset < bytes.Length; offset++)
+        {
+            if (TryDecode(bytes, offset, out _, out _, out long synced) && synced > end)
+            {
+                throw new JournalDamagedException(
+                    $"{_path}: the record at byte {end} is damaged, and a later one says that it had been on the disk: bring the file back from a copy, or cut it there (truncate -s {end}) to go on without what came after");
+            }
+        }
+
+        CutBytes = bytes.Length - end;
+        if (CutBytes > 0)
+        {
+            RandomAccess.SetLength(_file, end);
+        }
+
+        _length = end;
+        Sync(); // what was read is built upon: from now on it is promised
+    }
+
+    private void RefuseNewer(byte[] bytes, long offset)
+    {
+        if (bytes[offset + 2] != Version)
+        {
+            throw new JournalDamagedException($"{_path}: the record at byte {offset} has version {bytes[offset + 2]}; this program knows version {Version}: use the program that wrote it, or a newer one");
+        }
+    }
+
+    private static bool TryDecode(byte[] bytes, long offset, out byte kind, out int payloadBytes, out long synced)
+    {
+        kind = 0;
+        payloadBytes = 0;
+        synced = 0;
+        if (bytes.Length - offset < HeaderBytes || bytes[offset] != 'M' || bytes[offset + 1] != 'J')
+        {
+            return false;
+        }
+
+        ReadOnlySpan<byte> rest = bytes.AsSpan((int)offset);
+        kind = rest[3];
+        payloadBytes = BinaryPrimitives.ReadInt32LittleEndian(rest[4..]);
+        synced = BinaryPrimitives.ReadInt64LittleEndian(rest[8..]);
+        return payloadBytes is >= 0 and <= MaxPayloadBytes && payloadBytes <= rest.Length - HeaderBytes
+            && BinaryPrimitives.ReadUInt32LittleEndian(rest[ChecksumOffset..]) == Checksum(rest[..(HeaderBytes + payloadBytes)]);
+    }
+
+    /// <summary>CRC-32C (Castagnoli) of a record without its checksum.</summary>
+    private static uint Checksum(ReadOnlySpan<byte> record) => ~Add(Add(uint.MaxValue, record[..ChecksumOffset]), record[HeaderBytes..]);
+
+    private static uint Add(uint crc, ReadOnlySpan<byte> bytes)
+    {
+        for (; bytes.Length >= sizeof(ulong); bytes = bytes[sizeof(ulong)..])
+        {
+            crc = BitOperations.Crc32C(crc, BinaryPrimitives.ReadUInt64LittleEndian(bytes));
+        }
+
+        foreach (byte one in bytes)
+        {
+            crc = BitOperations.Crc32C(crc, one);
+        }
+
+        return crc;
+    }
+}
+
+/// <summary>A journal lost what it had promised, or a newer version wrote it. A person must decide.</summary>
+public sealed class JournalDamagedException(string message) : FarmException(message)
+{
+    public override int ExitCode => ExitCodes.Storage;
+}

@@ -1,0 +1,416 @@
+using System.Globalization;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <summary>The queue in memory: for workers in the head's own process.</summary>
+/// <remarks>
+/// Thread-safe. With a journal, what was leased when the process died is known to the next one: <see cref="RecoverAsync"/> names it, and the
+/// first <see cref="ReclaimAsync"/> gives it as taken back from the dead. Waiting items and reports are not journalled: the head knows its open items.
+/// A lease that has run out is lost once <see cref="ReclaimAsync"/> has taken it back, not before.
+/// </remarks>
+public sealed class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly TimeProvider _clock;
+    private readonly LeaseJournal? _journal;
+    private readonly Dictionary<(string Lane, WorkRoles Role), MemoryLane> _streams = [];
+    private readonly Dictionary<string, Held> _held = new(StringComparer.Ordinal);
+    private readonly Queue<(string Lane, ReceivedReport Report)> _reports = new();
+    private readonly Dictionary<string, (string Lane, ReceivedReport Report)> _unconfirmed = new(StringComparer.Ordinal);
+    private readonly List<Action<string>> _onWithdrawn = [];
+    private List<WorkItem> _orphans = [];
+    private TaskCompletionSource _reported = NewSignal();
+    private long _tokens;
+    private long _receipts;
+
+    /// <param name="leaseTime">How long a lease lasts without a heartbeat.</param>
+    /// <param name="clock">For lease times and waits.</param>
+    /// <param name="journalPath">File that lets leases outlive this process; null for none.</param>
+    /// <exception cref="StorageException">The journal cannot be opened.</exception>
+    /// <exception cref="JournalDamagedException">The journal is damaged, or a newer version's.</exception>
+    public MemoryWorkQueue(TimeSpan leaseTime, TimeProvider? clock = null, string? journalPath = null)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(leaseTime, TimeSpan.Zero);
+        LeaseTime = leaseTime;
+        _clock = clock ?? TimeProvider.System;
+        if (journalPath is not null)
+        {
+            _journal = LeaseJournal.Open(journalPath);
+            _orphans = [.. _journal.Orphans];
+            _tokens = _journal.LastNumber;
+        }
+    }
+
+    public TimeSpan LeaseTime { get; }
+
+    public async ValueTask<IReadOnlyList<Lease>> LeaseAsync(LeaseRequest request, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(request.Most, 1);
+        RequireOneRole(request.Role);
+        long start = _clock.GetTimestamp();
+        while (true)
+        {
+            Task arrival;
+            lock (_gate)
+            {
+                MemoryLane stream = StreamOf(request.Lane, request.Role);
+                if (stream.Waiting > 0)
+                {
+                    return Hand(request.Worker, request.Lane, stream, stream.Take(request.Most));
+                }
+
+                arrival = stream.Arrival;
+            }
+
+            TimeSpan left = request.Wait - _clock.GetElapsedTime(start);
+            if (!await Came(arrival, left, cancellationToken))
+            {
+                return [];
+            }
+        }
+    }
+
+    public ValueTask<Lease?> LeaseAloneAsync(string worker, string lane, WorkRoles roles, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        lock (_gate)
+        {
+            foreach (WorkRoles role in (ReadOnlySpan<WorkRoles>)[WorkRoles.Mllm, WorkRoles.Dit])
+            {
+                if (roles.HasFlag(role) && _streams.TryGetValue((lane, role), out MemoryLane? stream) && stream.TryTakeAlone(out WorkItem? item))
+                {
+                    return ValueTask.FromResult<Lease?>(Hand(worker, lane, stream, [item])[0]);
+                }
+            }
+        }
+
+        return ValueTask.FromResult<Lease?>(null);
+    }
+
+    public ValueTask<IReadOnlyList<Lease>> RenewAsync(string worker, IReadOnlyList<Lease> leases, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(leases);
+        cancellationToken.ThrowIfCancellationRequested();
+        List<Lease>? lost = null;
+        lock (_gate)
+        {
+            long now = _clock.GetTimestamp();
+            foreach (Lease lease in leases)
+            {
+                if (_held.TryGetValue(lease.Token, out Held? held) && held.Worker == worker)
+                {
+                    held.RenewedAt = now;
+                }
+                else
+                {
+                    (lost ??= []).Add(lease);
+                }
+            }
+        }
+
+        return ValueTask.FromResult<IReadOnlyList<Lease>>(lost ?? []);
+    }
+
+    public ValueTask<IReadOnlyList<bool>> ReportAsync(string worker, IReadOnlyList<WorkReport> reports, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(reports);
+        cancellationToken.ThrowIfCancellationRequested();
+        var taken = new bool[reports.Count];
+        TaskCompletionSource? signal = null;
+        lock (_gate)
+        {
+            var ended = new List<Held>(reports.Count);
+            for (int i = 0; i < taken.Length; i++)
+            {
+                if (_held.TryGetValue(reports[i].Lease.Token, out Held? held) && held.Worker == worker && !held.IsEnding)
+                {
+                    held.IsEnding = true; // the same lease twice in one call
+                    taken[i] = true;
+                    ended.Add(held);
+                }
+            }
+
+            End(ended);
+            for (int i = 0, next = 0; i < taken.Length; i++)
+            {
+                if (taken[i])
+                {
+                    Held held = ended[next++];
+                    string receipt = (++_receipts).ToString(CultureInfo.InvariantCulture);
+                    _reports.Enqueue((held.Lane, new ReceivedReport(receipt, worker, held.Item, reports[i].Outcome)));
+                }
+            }
+
+            if (ended.Count > 0)
+            {
+                signal = Interlocked.Exchange(ref _reported, NewSignal());
+            }
+        }
+
+        signal?.TrySetResult();
+        return ValueTask.FromResult<IReadOnlyList<bool>>(taken);
+    }
+
+    public IDisposable OnWithdrawn(Action<string> jobId)
+    {
+        ArgumentNullException.ThrowIfNull(jobId);
+        lock (_gate)
+        {
+            _onWithdrawn.Add(jobId);
+        }
+
+        return new Subscription(() =>
+        {
+            lock (_gate)
+            {
+                _onWithdrawn.Remove(jobId);
+            }
+        });
+    }
+
+    public ValueTask FeedAsync(string lane, IReadOnlyList<WorkItem> items, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(items);
+        cancellationToken.ThrowIfCancellationRequested();
+        var signals = new List<TaskCompletionSource>();
+        lock (_gate)
+        {
+            foreach (WorkItem item in items)
+            {
+                if (StreamOf(lane, item.Role).Add(item) is { } signal && !signals.Contains(signal))
+                {
+                    signals.Add(signal);
+                }
+            }
+        }
+
+        signals.ForEach(signal => signal.TrySetResult());
+        return ValueTask.CompletedTask;
+    }
+
+    public async ValueTask<IReadOnlyList<ReceivedReport>> ReceiveAsync(int most, TimeSpan wait, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(most, 1);
+        long start = _clock.GetTimestamp();
+        while (true)
+        {
+            Task arrival;
+            lock (_gate)
+            {
+                if (_reports.Count > 0)
+                {
+                    var received = new List<ReceivedReport>(Math.Min(most, _reports.Count));
+                    while (received.Count < most && _reports.TryDequeue(out (string Lane, ReceivedReport Report) next))
+                    {
+                        _unconfirmed.Add(next.Report.Receipt, next);
+                        received.Add(next.Report);
+                    }
+
+                    return received;
+                }
+
+                arrival = _reported.Task;
+            }
+
+            if (!await Came(arrival, wait - _clock.GetElapsedTime(start), cancellationToken))
+            {
+                return [];
+            }
+        }
+    }
+
+    public ValueTask ConfirmAsync(IReadOnlyList<ReceivedReport> reports, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(reports);
+        cancellationToken.ThrowIfCancellationRequested();
+        lock (_gate)
+        {
+            foreach (ReceivedReport report in reports)
+            {
+                _unconfirmed.Remove(report.Receipt);
+            }
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    public ValueTask<IReadOnlyList<WorkItem>> ReclaimAsync(CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        lock (_gate)
+        {
+            List<Held> silent = [.. _held.Values.Where(held => _clock.GetElapsedTime(held.RenewedAt) > LeaseTime).OrderBy(held => held.Number)];
+            WorkItem[] orphans = [.. _orphans];
+            End(silent, withOrphans: orphans.Length > 0);
+            _orphans = [];
+            return ValueTask.FromResult<IReadOnlyList<WorkItem>>([.. orphans, .. silent.Select(held => held.Item)]);
+        }
+    }
+
+    public ValueTask<IReadOnlyList<WorkItem>> RecoverAsync(CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        lock (_gate)
+        {
+            foreach (MemoryLane stream in _streams.Values)
+            {
+                stream.Clear();
+            }
+
+            // a head before this one, in the same process, received these and confirmed none
+            (string, ReceivedReport)[] open = [.. _unconfirmed.Values.OrderBy(entry => long.Parse(entry.Report.Receipt, CultureInfo.InvariantCulture)), .. _reports];
+            _unconfirmed.Clear();
+            _reports.Clear();
+            Array.ForEach(open, _reports.Enqueue);
+            return ValueTask.FromResult<IReadOnlyList<WorkItem>>([.. _orphans, .. _held.Values.OrderBy(held => held.Number).Select(held => held.Item)]);
+        }
+    }
+
+    public ValueTask WithdrawAsync(string jobId, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        Action<string>[] callbacks;
+        lock (_gate)
+        {
+            End([.. _held.Values.Where(held => held.Item is DenoiseItem item && item.JobId == jobId)]);
+            foreach (MemoryLane stream in _streams.Values)
+            {
+                stream.Withdraw(jobId);
+            }
+
+            callbacks = [.. _onWithdrawn];
+        }
+
+        Array.ForEach(callbacks, callback => callback(jobId));
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Never: what memory loses, the process loses with it.</summary>
+    public ValueTask<bool> HasLostItemsAsync(CancellationToken cancellationToken) => ValueTask.FromResult(false);
+
+    public ValueTask<LaneDepth> DepthAsync(string lane, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        lock (_gate)
+        {
+            return ValueTask.FromResult(new LaneDepth(
+                Waiting(WorkRoles.Mllm), Waiting(WorkRoles.Dit), _held.Values.Count(held => held.Lane == lane),
+                _reports.Count(entry => entry.Lane == lane) + _unconfirmed.Values.Count(entry => entry.Lane == lane)));
+        }
+
+        long Waiting(WorkRoles role) => _streams.TryGetValue((lane, role), out MemoryLane? stream) ? stream.Waiting + stream.WaitingAlone : 0;
+    }
+
+    public void Dispose() => _journal?.Dispose();
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private static void RequireOneRole(WorkRoles role)
+    {
+        if (role is not (WorkRoles.Mllm or WorkRoles.Dit))
+        {
+            throw new ArgumentOutOfRangeException(nameof(role), role, "a lease is for one of the two roles");
+        }
+    }
+
+    private MemoryLane StreamOf(string lane, WorkRoles role)
+    {
+        if (!_streams.TryGetValue((lane, role), out MemoryLane? stream))
+        {
+            _streams.Add((lane, role), stream = new MemoryLane());
+        }
+
+        return stream;
+    }
+
+    private Lease[] Hand(string worker, string lane, MemoryLane stream, IReadOnlyList<WorkItem> items)
+    {
+        var held = new Held[items.Count];
+        long now = _clock.GetTimestamp();
+        for (int i = 0; i < held.Length; i++)
+        {
+            held[i] = new Held(++_tokens, worker, lane, items[i]) { RenewedAt = now };
+        }
+
+        try
+        {
+            _journal?.Leased(worker, held);
+        }
+        catch (StorageException exception)
+        {
+            stream.GiveBack(items);
+            throw new WorkQueueException($"nothing can be leased: {exception.Message}", exception);
+        }
+
+        var leases = new Lease[held.Length];
+        for (int i = 0; i < held.Length; i++)
+        {
+            string token = held[i].Number.ToString(CultureInfo.InvariantCulture);
+            _held.Add(token, held[i]);
+            leases[i] = new Lease(token, held[i].Item);
+        }
+
+        return leases;
+    }
+
+    /// <summary>Ends leases, in the journal first: an error leaves everything as it was.</summary>
+    private void End(IReadOnlyList<Held> ended, bool withOrphans = false)
+    {
+        try
+        {
+            _journal?.Ended(ended, withOrphans, _held.Values);
+        }
+        catch (StorageException exception)
+        {
+            foreach (Held held in ended)
+            {
+                held.IsEnding = false;
+            }
+
+            throw new WorkQueueException($"no lease can be ended: {exception.Message}", exception);
+        }
+
+        foreach (Held held in ended)
+        {
+            _held.Remove(held.Number.ToString(CultureInfo.InvariantCulture));
+        }
+    }
+
+    private async ValueTask<bool> Came(Task arrival, TimeSpan wait, CancellationToken cancellationToken)
+    {
+        if (wait <= TimeSpan.Zero)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            return false;
+        }
+
+        try
+        {
+            await arrival.WaitAsync(wait, _clock, cancellationToken);
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>A lease.</summary>
+    internal sealed class Held(long number, string worker, string lane, WorkItem item)
+    {
+        public long Number { get; } = number;
+        public string Worker { get; } = worker;
+        public string Lane { get; } = lane;
+        public WorkItem Item { get; } = item;
+        public long RenewedAt { get; set; }
+        public bool IsEnding { get; set; }
+    }
+
+    private sealed class Subscription(Action end) : IDisposable
+    {
+        private Action? _end = end;
+
+        public void Dispose() => Interlocked.Exchange(ref _end, null)?.Invoke();
+    }
+}
