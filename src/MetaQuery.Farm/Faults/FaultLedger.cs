@@ -15,7 +15,7 @@ public enum FaultCourse
     Again,
 
     /// <summary>It is fed again, for a batch of its own.</summary>
-    Single,
+    Singly,
 
     /// <summary>It is fed again, for a worker process that does nothing else meanwhile.</summary>
     Alone,
@@ -53,9 +53,9 @@ public sealed class FaultLedger(FaultRules? rules = null)
     {
         ArgumentNullException.ThrowIfNull(item);
         FaultRecord known = Known(item.Id);
-        bool counts = batchRows <= 1 || known.IsSingle;
+        bool counts = batchRows <= 1 || known.IsSingly;
         int errors = known.Errors + (counts ? 1 : 0);
-        return Keep(known with { Errors = errors, IsSingle = true, IsQuarantined = errors >= _rules.MaxErrors, Reason = reason });
+        return Keep(known with { Errors = errors, IsSingly = true, IsQuarantined = errors >= _rules.MaxErrors, Reason = reason });
     }
 
     /// <summary>An item's holder died: its lease ran out.</summary>
@@ -79,7 +79,7 @@ public sealed class FaultLedger(FaultRules? rules = null)
     /// <summary>For <see cref="JobCommand.RetryFailed"/>: what was given up gets all its chances again, but alone.</summary>
     public FaultRecord Pardon(string itemId)
     {
-        var record = new FaultRecord(itemId, Errors: 0, Deaths: _rules.MaxDeaths, DeathsAlone: 0, IsSingle: true, IsQuarantined: false, Reason: "");
+        var record = new FaultRecord(itemId, Errors: 0, Deaths: _rules.MaxDeaths, DeathsAlone: 0, IsSingly: true, IsQuarantined: false, Reason: "");
         _records[itemId] = record;
         return record;
     }
@@ -106,12 +106,12 @@ public sealed class FaultLedger(FaultRules? rules = null)
     /// <summary>What is known of an item; null for no faults.</summary>
     public FaultRecord? Find(string itemId) => _records.GetValueOrDefault(itemId);
 
-    /// <summary>An item as it must be fed: alone or single where its faults ask for it.</summary>
+    /// <summary>An item as it must be fed: alone or singly where its faults ask for it.</summary>
     public T Prepare<T>(T item) where T : WorkItem
     {
         ArgumentNullException.ThrowIfNull(item);
         FaultRecord known = Known(item.Id);
-        return (T)(item with { RunsAlone = Course(known) == FaultCourse.Alone, RunsSingle = known.IsSingle });
+        return (T)(item with { RunsAlone = Course(known) == FaultCourse.Alone, RunsSingly = known.IsSingly });
     }
 
     /// <summary>Takes a record back from the journal.</summary>
@@ -142,6 +142,6 @@ public sealed class FaultLedger(FaultRules? rules = null)
     private FaultCourse Course(FaultRecord record) =>
         record.IsQuarantined ? FaultCourse.Quarantined
         : record.Deaths >= _rules.MaxDeaths ? FaultCourse.Alone
-        : record.IsSingle ? FaultCourse.Single
+        : record.IsSingly ? FaultCourse.Singly
         : FaultCourse.Again;
 }

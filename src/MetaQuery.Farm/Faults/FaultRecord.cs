@@ -5,24 +5,24 @@ namespace MetaQuery.Farm;
 /// <param name="Errors">Reported by live workers, for this very item.</param>
 /// <param name="Deaths">Of its holders, while it ran beside others.</param>
 /// <param name="DeathsAlone">Of its holders, while it ran alone.</param>
-/// <param name="IsSingle">It takes a batch of its own from now on.</param>
+/// <param name="IsSingly">It takes a batch of its own from now on.</param>
 /// <param name="IsQuarantined">It is given up.</param>
 /// <param name="Reason">The last fault, one line.</param>
-public sealed record FaultRecord(string ItemId, int Errors, int Deaths, int DeathsAlone, bool IsSingle, bool IsQuarantined, string Reason)
+public sealed record FaultRecord(string ItemId, int Errors, int Deaths, int DeathsAlone, bool IsSingly, bool IsQuarantined, string Reason)
 {
     private const byte Version = 1;
 
     /// <summary>No fault is known.</summary>
-    public bool IsEmpty => Errors == 0 && Deaths == 0 && DeathsAlone == 0 && !IsSingle && !IsQuarantined;
+    public bool IsEmpty => Errors == 0 && Deaths == 0 && DeathsAlone == 0 && !IsSingly && !IsQuarantined;
 
-    public static FaultRecord None(string itemId) => new(itemId, 0, 0, 0, IsSingle: false, IsQuarantined: false, "");
+    public static FaultRecord None(string itemId) => new(itemId, 0, 0, 0, IsSingly: false, IsQuarantined: false, "");
 
     /// <summary>The journal's form, version 1: version (1 byte), flags (1 byte: 1 single, 2 quarantined), item id, the three counts, reason. Frozen by a test.</summary>
     public byte[] ToBytes()
     {
         var writer = new WireWriter();
         writer.Byte(Version);
-        writer.Byte((byte)((IsSingle ? 1 : 0) | (IsQuarantined ? 2 : 0)));
+        writer.Byte((byte)((IsSingly ? 1 : 0) | (IsQuarantined ? 2 : 0)));
         writer.Text(ItemId);
         writer.Number(Errors);
         writer.Number(Deaths);
@@ -39,7 +39,7 @@ public sealed record FaultRecord(string ItemId, int Errors, int Deaths, int Deat
         reader.Version(Version);
         byte flags = reader.Byte();
         var record = new FaultRecord(
-            reader.Text(), reader.Int32(), reader.Int32(), reader.Int32(), IsSingle: (flags & 1) != 0, IsQuarantined: (flags & 2) != 0, reader.Text());
+            reader.Text(), reader.Int32(), reader.Int32(), reader.Int32(), IsSingly: (flags & 1) != 0, IsQuarantined: (flags & 2) != 0, reader.Text());
         reader.End();
         return record;
     }

@@ -88,6 +88,17 @@ public sealed class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
         return ValueTask.FromResult<Lease?>(null);
     }
 
+    public ValueTask<bool> HasAloneAsync(string lane, WorkRoles roles, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        lock (_gate)
+        {
+            return ValueTask.FromResult(HasAlone(WorkRoles.Mllm) || HasAlone(WorkRoles.Dit));
+        }
+
+        bool HasAlone(WorkRoles role) => roles.HasFlag(role) && _streams.TryGetValue((lane, role), out MemoryLane? stream) && stream.WaitingAlone > 0;
+    }
+
     public ValueTask<IReadOnlyList<Lease>> RenewAsync(string worker, IReadOnlyList<Lease> leases, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(leases);

@@ -37,9 +37,6 @@ public abstract record WorkItem
 
     /// <summary>Holders of it have died: it goes to a worker process that does nothing else meanwhile.</summary>
     public bool RunsAlone { get; init; }
-
-    /// <summary>A batch with it failed: it gets a batch of its own, so that the next error is blamed on the right one.</summary>
-    public bool RunsSingle { get; init; }
 }
 
 /// <summary>A condition to make, whoever waits for it: one per key in the whole farm.</summary>

@@ -13,7 +13,7 @@ public static class WorkItemCodec
     private const byte Denoise = 2;
 
     [Flags]
-    private enum ItemFlags : byte { None = 0, RunsAlone = 1, RunsSingle = 2, KeepOnDisk = 4 }
+    private enum ItemFlags : byte { None = 0, RunsAlone = 1, RunsSingly = 2, KeepOnDisk = 4 }
 
     [Flags]
     private enum LineFlags : byte { None = 0, Id = 1, IdIsNumber = 2, Seed = 4, Steps = 8, Guidance = 16, NegativePrompt = 32 }
@@ -32,7 +32,7 @@ public static class WorkItemCodec
         writer.Byte(Version);
         writer.Byte(item is EncodeItem ? Encode : Denoise);
         writer.Byte((byte)item.Priority);
-        writer.Byte((byte)((item.RunsAlone ? ItemFlags.RunsAlone : 0) | (item.RunsSingle ? ItemFlags.RunsSingle : 0)
+        writer.Byte((byte)((item.RunsAlone ? ItemFlags.RunsAlone : 0) | (item.RunsSingly ? ItemFlags.RunsSingly : 0)
             | (item is EncodeItem { KeepOnDisk: true } ? ItemFlags.KeepOnDisk : 0)));
         writer.Number(item.Attempt);
         switch (item)
@@ -87,7 +87,7 @@ public static class WorkItemCodec
             Priority = priority,
             Attempt = attempt,
             RunsAlone = flags.HasFlag(ItemFlags.RunsAlone),
-            RunsSingle = flags.HasFlag(ItemFlags.RunsSingle),
+            RunsSingly = flags.HasFlag(ItemFlags.RunsSingly),
         };
     }
 
