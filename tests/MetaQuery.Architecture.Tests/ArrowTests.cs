@@ -14,6 +14,7 @@ public sealed class ArrowTests
         ["MetaQuery.Pipelines"] = ["MetaQuery.Imaging", "MetaQuery.Models", "MetaQuery.Sampling", "MetaQuery.Tokenizers"],
         ["MetaQuery.Data"] = ["MetaQuery.Imaging"],
         ["MetaQuery.Farm"] = ["MetaQuery.Data"],
+        ["MetaQuery.Redis"] = ["MetaQuery.Farm"],
         ["MetaQuery.Silo"] = ["MetaQuery.Farm", "MetaQuery.Pipelines"],
         ["MetaQuery.Cli"] = ["MetaQuery.Silo"],
         ["MetaQuery.Benchmarks"] = ["MetaQuery.Silo"],
@@ -36,6 +37,7 @@ public sealed class ArrowTests
 
     [Theory]
     [InlineData("MetaQuery.Farm")]
+    [InlineData("MetaQuery.Redis")]
     [InlineData("MetaQuery.Data")]
     [InlineData("MetaQuery.Imaging")]
     [InlineData("MetaQuery.Tokenizers")]

@@ -1,0 +1,137 @@
+using MetaQuery.Farm;
+using StackExchange.Redis;
+
+namespace MetaQuery.Redis;
+
+/// <summary>One process' connection to Redis: reconnects by itself, and names every failure in one line. Thread-safe.</summary>
+/// <remarks>Nothing here ever blocks the connection: it is shared by all slots, so no command may wait inside the server.</remarks>
+public sealed class RedisConnection : IAsyncDisposable
+{
+    private static readonly Version OldestServer = new(7, 0);
+    private readonly ConnectionMultiplexer _multiplexer;
+
+    private RedisConnection(RedisOptions options, ConnectionMultiplexer multiplexer)
+    {
+        Options = options;
+        _multiplexer = multiplexer;
+        Database = multiplexer.GetDatabase();
+        Subscriber = multiplexer.GetSubscriber();
+        Keys = new RedisKeys(options.Namespace);
+    }
+
+    public RedisOptions Options { get; }
+
+    public bool IsConnected => _multiplexer.IsConnected;
+
+    internal IDatabase Database { get; }
+
+    internal ISubscriber Subscriber { get; }
+
+    internal RedisKeys Keys { get; }
+
+    /// <summary>Connects, and waits for the server as long as <see cref="RedisOptions.ConnectPatience"/>.</summary>
+    /// <exception cref="RedisOptionsException">An option is out of range.</exception>
+    /// <exception cref="RedisRefusedException">The server is too old, or refuses user and password.</exception>
+    /// <exception cref="WorkQueueException">It cannot be reached.</exception>
+    public static async Task<RedisConnection> ConnectAsync(RedisOptions options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        options.Check();
+        ConnectionMultiplexer multiplexer = await ConnectionMultiplexer.ConnectAsync(Configuration(options));
+        var connection = new RedisConnection(options, multiplexer);
+        try
+        {
+            await connection.RepeatAsync(database => database.PingAsync(), options.ConnectPatience, cancellationToken);
+            connection.CheckServer();
+            return connection;
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync() => await _multiplexer.DisposeAsync();
+
+    /// <summary>One attempt.</summary>
+    internal async Task<T> RunAsync<T>(Func<IDatabase, Task<T>> command)
+    {
+        try
+        {
+            return await command(Database);
+        }
+        catch (Exception exception) when (RedisFailure.IsRedis(exception))
+        {
+            throw RedisFailure.Name(exception, Options);
+        }
+    }
+
+    /// <summary>One attempt, on the calling thread.</summary>
+    internal T Run<T>(Func<IDatabase, T> command)
+    {
+        try
+        {
+            return command(Database);
+        }
+        catch (Exception exception) when (RedisFailure.IsRedis(exception))
+        {
+            throw RedisFailure.Name(exception, Options);
+        }
+    }
+
+    /// <summary>For what changes nothing when it is done twice: tries again while the failure may pass.</summary>
+    internal async Task<T> RepeatAsync<T>(Func<IDatabase, Task<T>> command, TimeSpan patience, CancellationToken cancellationToken)
+    {
+        long start = TimeProvider.System.GetTimestamp();
+        for (TimeSpan pause = TimeSpan.FromMilliseconds(20); ; pause = TimeSpan.FromTicks(Math.Min(pause.Ticks * 2, TimeSpan.TicksPerSecond / 2)))
+        {
+            try
+            {
+                return await RunAsync(command);
+            }
+            catch (WorkQueueException) when (TimeProvider.System.GetElapsedTime(start) < patience)
+            {
+                await Task.Delay(pause, cancellationToken);
+            }
+        }
+    }
+
+    private static ConfigurationOptions Configuration(RedisOptions options)
+    {
+        int commandMilliseconds = (int)options.CommandTimeout.TotalMilliseconds;
+        var configuration = new ConfigurationOptions
+        {
+            EndPoints = { { options.Host, options.Port } },
+            User = options.User,
+            Password = options.Password,
+            Ssl = options.UseTls,
+            AbortOnConnectFail = false,
+            ConnectTimeout = commandMilliseconds,
+            AsyncTimeout = commandMilliseconds,
+            SyncTimeout = commandMilliseconds,
+            KeepAlive = 10,
+            ReconnectRetryPolicy = new LinearRetry(200),
+            ClientName = "metaquery",
+            // one server, no sentinel: nothing to ask about roles, and no keys of the client's own
+            ConfigurationChannel = "",
+            TieBreaker = "",
+            IncludeDetailInExceptions = false,
+        };
+        if (options.AuthorityFile is { } authority)
+        {
+            configuration.TrustIssuer(authority);
+        }
+
+        return configuration;
+    }
+
+    private void CheckServer()
+    {
+        IServer server = _multiplexer.GetServers()[0];
+        if (server.Version < OldestServer)
+        {
+            throw new RedisRefusedException($"redis at {Options.Address} has version {server.Version}; the farm needs {OldestServer} or newer");
+        }
+    }
+}

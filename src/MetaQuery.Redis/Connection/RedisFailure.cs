@@ -1,0 +1,71 @@
+using MetaQuery.Farm;
+using StackExchange.Redis;
+
+namespace MetaQuery.Redis;
+
+/// <summary>Redis' failures as the farm names them: one line, and whether trying again may help.</summary>
+internal static class RedisFailure
+{
+    // the server says these of itself, not of the command: it starts, fails over, runs a long script or is full for now
+    private static readonly string[] PassingErrors = ["LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "OOM"];
+
+    public static bool IsRedis(Exception exception) => exception is RedisException or TimeoutException or ObjectDisposedException;
+
+    public static FarmException Name(Exception exception, RedisOptions options)
+    {
+        string where = $"redis at {options.Address}";
+        return exception switch
+        {
+            RedisServerException server => OfServer(server, where),
+            RedisConnectionException { FailureType: ConnectionFailureType.AuthenticationFailure } => Refused(exception, where, options),
+            RedisConnectionException connection when IsRefusal(connection) => Refused(exception, where, options),
+            TimeoutException => new WorkQueueException($"{where} gives no answer within {options.CommandTimeout.TotalSeconds:0.###} s", exception),
+            ObjectDisposedException => new WorkQueueException($"{where}: the connection was closed by this process", exception),
+            RedisConnectionException connection => new WorkQueueException($"{where} cannot be reached ({Cause(connection)}); it must run, and be seen from here", exception),
+            _ => new WorkQueueException($"{where}: {OneLine(exception.Message)}", exception),
+        };
+    }
+
+    private static FarmException OfServer(RedisServerException exception, string where)
+    {
+        string message = OneLine(exception.Message);
+        if (message.StartsWith("OOM", StringComparison.Ordinal))
+        {
+            return new WorkQueueException($"{where} is full: raise its maxmemory, or lower the farm's budget for conditions", exception);
+        }
+
+        return PassingErrors.Any(error => message.StartsWith(error, StringComparison.Ordinal))
+            ? new WorkQueueException($"{where} cannot serve now: {message}", exception)
+            : new RedisRefusedException($"{where} refuses: {message}", exception);
+    }
+
+    private static RedisRefusedException Refused(Exception exception, string where, RedisOptions options) => new(
+        $"{where} refuses {(options.User is { } user ? $"user {user}" : "this client")}: {(options.Password is null ? $"it wants a password, set {RedisOptions.PasswordVariable}" : "user or password is wrong")}",
+        exception);
+
+    private static bool IsRefusal(Exception exception)
+    {
+        for (Exception? at = exception; at is not null; at = at.InnerException)
+        {
+            if (at.Message.Contains("NOAUTH", StringComparison.Ordinal) || at.Message.Contains("WRONGPASS", StringComparison.Ordinal))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static string Cause(RedisConnectionException exception)
+    {
+        Exception innermost = exception;
+        while (innermost.InnerException is { } inner)
+        {
+            innermost = inner;
+        }
+
+        return innermost is RedisConnectionException ? exception.FailureType.ToString() : OneLine(innermost.Message);
+    }
+
+    private static string OneLine(string message) => message.ReplaceLineEndings(" ").Trim();
+}

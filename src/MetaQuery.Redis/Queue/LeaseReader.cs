@@ -1,0 +1,123 @@
+using System.Collections.Concurrent;
+using MetaQuery.Farm;
+using StackExchange.Redis;
+
+namespace MetaQuery.Redis;
+
+/// <summary>Takes entries for this process' workers, and finds again those whose hand-over got lost with a connection.</summary>
+internal sealed class LeaseReader(RedisConnection connection, TimeProvider clock) : IDisposable
+{
+    // what was sent before a connection broke may still reach the server for a while
+    private static readonly TimeSpan DoubtTime = TimeSpan.FromSeconds(30);
+
+    private readonly RedisKeys _keys = connection.Keys;
+    private readonly ConcurrentDictionary<string, byte> _held = new(StringComparer.Ordinal);
+    private readonly Dictionary<(string Lane, WorkRoles Role), PriorityTurns> _turns = [];
+    private readonly SemaphoreSlim _gate = new(1, 1);
+    private long? _inDoubtSince;
+
+    public void Dispose() => _gate.Dispose();
+
+    /// <summary>One look: interactive before bulk, and bulk's share (<see cref="PriorityTurns"/>) before that.</summary>
+    public async Task<IReadOnlyList<Lease>> ReadAsync(string worker, string lane, WorkRoles role, int most)
+    {
+        string bulk = RedisKeys.Queue(lane, role, JobPriority.Bulk);
+        string interactive = RedisKeys.Queue(lane, role, JobPriority.Interactive);
+        await _gate.WaitAsync();
+        try
+        {
+            if (!_turns.TryGetValue((lane, role), out PriorityTurns? turns))
+            {
+                _turns.Add((lane, role), turns = new PriorityTurns());
+            }
+
+            IReadOnlyList<Lease> leases = await ReadAsync(worker, most, [(bulk, turns.BulkAmong(most)), (interactive, most), (bulk, most)]);
+            int bulkCount = leases.Count(lease => lease.Item.Priority == JobPriority.Bulk);
+            turns.Took(leases.Count - bulkCount, bulkCount);
+            return leases;
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    public async Task<Lease?> ReadAloneAsync(string worker, IReadOnlyList<string> queues)
+    {
+        await _gate.WaitAsync();
+        try
+        {
+            IReadOnlyList<Lease> leases = await ReadAsync(worker, 1, [.. queues.Select(queue => (queue, 1))]);
+            return leases.Count > 0 ? leases[0] : null;
+        }
+        finally
+        {
+            _gate.Release();
+        }
+    }
+
+    /// <summary>These are no longer this process'.</summary>
+    public void Forget(IEnumerable<Lease> leases)
+    {
+        foreach (Lease lease in leases)
+        {
+            _held.TryRemove(lease.Token, out _);
+        }
+    }
+
+    private async Task<IReadOnlyList<Lease>> ReadAsync(string worker, int most, IReadOnlyList<(string Queue, int Most)> queues)
+    {
+        if (_inDoubtSince is { } since)
+        {
+            // Behind the gate nobody else of this process reads: what the server names as ours and is not among these came in an answer that was lost.
+            HashSet<string> known = [.. _held.Keys];
+            IReadOnlyList<Lease> found = [.. (await AskAsync(worker, 0, known.Count + most, queues)).Where(lease => known.Add(lease.Token)).Take(most)];
+            if (found.Count > 0)
+            {
+                return Hold(found);
+            }
+
+            _inDoubtSince = clock.GetElapsedTime(since) < DoubtTime ? since : null;
+        }
+
+        return Hold(await AskAsync(worker, most, 0, queues));
+    }
+
+    /// <param name="most">New entries wanted.</param>
+    /// <param name="own">Entries wanted of those that the worker holds already.</param>
+    private async Task<IReadOnlyList<Lease>> AskAsync(string worker, int most, int own, IReadOnlyList<(string Queue, int Most)> queues)
+    {
+        RedisKey[] keys = [_keys.Run, .. queues.Select(queue => _keys.Stream(queue.Queue))];
+        RedisValue[] values = [worker, most, own, .. queues.Select(queue => (RedisValue)queue.Most)];
+        RedisResult[] found;
+        try
+        {
+            found = (RedisResult[])(await connection.RunAsync(database => database.ScriptEvaluateAsync(LuaScripts.Lease, keys, values)))!;
+        }
+        catch (WorkQueueException)
+        {
+            _inDoubtSince = clock.GetTimestamp();
+            throw;
+        }
+
+        var leases = new List<Lease>(found.Length / 3);
+        for (int i = 1; i + 2 < found.Length; i += 3)
+        {
+            // the script counts the run's key as 1
+            var token = new LeaseToken((string)found[0]!, queues[(int)found[i] - 2].Queue, (string)found[i + 1]!);
+            leases.Add(new Lease(token.ToString(), WorkItemCodec.Read((byte[])found[i + 2]!)));
+        }
+
+        return leases;
+    }
+
+    private IReadOnlyList<Lease> Hold(IReadOnlyList<Lease> leases)
+    {
+        foreach (Lease lease in leases)
+        {
+            _held.TryAdd(lease.Token, 0);
+        }
+
+        return leases;
+    }
+}

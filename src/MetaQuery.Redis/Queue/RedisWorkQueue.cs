@@ -1,0 +1,211 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using MetaQuery.Farm;
+using StackExchange.Redis;
+
+namespace MetaQuery.Redis;
+
+/// <summary>The work queue over Redis Streams, as workers see it. Its other side is <see cref="RedisWorkFeed"/>.</summary>
+/// <remarks>
+/// A stream per lane, role and priority with one consumer group; the consumer is the worker. A lease is an entry of the group's pending list, a heartbeat
+/// a claim of one's own entry, and a report is taken where XACK still finds the entry: that is the fence. No command waits inside the server.
+/// </remarks>
+public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
+{
+    private readonly RedisConnection _connection;
+    private readonly RedisKeys _keys;
+    private readonly RedisQueueOptions _options;
+    private readonly TimeProvider _clock;
+    private readonly SampleInbox _inbox;
+    private readonly WakeSignals _wakes;
+    private readonly LeaseReader _reader;
+    private readonly ConcurrentDictionary<long, Action<string>> _onWithdrawn = new();
+    private long _callbacks;
+
+    private RedisWorkQueue(RedisConnection connection, RedisQueueOptions options, TimeProvider clock)
+    {
+        (_connection, _keys, _options, _clock) = (connection, connection.Keys, options, clock);
+        _inbox = new SampleInbox(options.InboxFolder);
+        _wakes = new WakeSignals(connection);
+        _reader = new LeaseReader(connection, clock);
+    }
+
+    /// <exception cref="WorkQueueException">Redis cannot be reached.</exception>
+    public static async Task<RedisWorkQueue> OpenAsync(RedisConnection connection, RedisQueueOptions options, TimeProvider? clock = null)
+    {
+        ArgumentNullException.ThrowIfNull(connection);
+        ArgumentNullException.ThrowIfNull(options);
+        var queue = new RedisWorkQueue(connection, options, clock ?? TimeProvider.System);
+        await connection.RunAsync(async _ =>
+        {
+            await connection.Subscriber.SubscribeAsync(RedisChannel.Literal(connection.Keys.Withdrawn), queue.Withdrawn);
+            return true;
+        });
+        return queue;
+    }
+
+    public async ValueTask<IReadOnlyList<Lease>> LeaseAsync(LeaseRequest request, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(request.Most, 1);
+        WakeSignal wake = await _wakes.ListenAsync(_keys.WakePrefix + RedisKeys.WakeName(request.Lane, request.Role));
+        long start = _clock.GetTimestamp();
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Task next = wake.Next;
+            IReadOnlyList<Lease> leases = await _reader.ReadAsync(request.Worker, request.Lane, request.Role, request.Most);
+            TimeSpan rest = request.Wait - _clock.GetElapsedTime(start);
+            if (leases.Count > 0 || rest <= TimeSpan.Zero)
+            {
+                return leases;
+            }
+
+            await WakeSignal.WaitAsync(next, rest < _options.PollTime ? rest : _options.PollTime, _clock, cancellationToken);
+        }
+    }
+
+    public async ValueTask<Lease?> LeaseAloneAsync(string worker, string lane, WorkRoles roles, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return await _reader.ReadAloneAsync(worker, AloneQueues(lane, roles));
+    }
+
+    public async ValueTask<bool> HasAloneAsync(string lane, WorkRoles roles, CancellationToken cancellationToken)
+    {
+        RedisKey[] streams = [.. AloneQueues(lane, roles).Select(_keys.Stream)];
+        var depths = (long[]?)await _connection.RunAsync(database => database.ScriptEvaluateAsync(LuaScripts.Depth, streams));
+        for (int i = 0; i < depths!.Length; i += 2)
+        {
+            if (depths[i] > depths[i + 1])
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    public async ValueTask<IReadOnlyList<Lease>> RenewAsync(string worker, IReadOnlyList<Lease> leases, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(leases);
+        var lost = new List<Lease>();
+        foreach (var epoch in leases.GroupBy(lease => LeaseToken.Of(lease).Epoch))
+        {
+            Lease[] ofEpoch = [.. epoch];
+            var keys = new List<RedisKey> { _keys.Run };
+            var values = new List<RedisValue> { epoch.Key, worker };
+            foreach (LeaseToken token in ofEpoch.Select(LeaseToken.Of))
+            {
+                values.Add(IndexOf(keys, _keys.Stream(token.Stream), 1));
+                values.Add(token.Entry);
+            }
+
+            RedisKey[] keyArray = [.. keys];
+            RedisValue[] valueArray = [.. values];
+            string kept = (string)(await _connection.RepeatAsync(
+                database => database.ScriptEvaluateAsync(LuaScripts.Renew, keyArray, valueArray), _options.Patience, cancellationToken))!;
+            lost.AddRange(ofEpoch.Where((_, i) => kept[i] != '1'));
+        }
+
+        _reader.Forget(lost);
+        return lost;
+    }
+
+    public async ValueTask<IReadOnlyList<bool>> ReportAsync(string worker, IReadOnlyList<WorkReport> reports, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(reports);
+        FinishedSample[] samples = [.. reports.Select(report => report.Outcome).OfType<DenoisedOutcome>().Select(outcome => outcome.Sample)];
+        IReadOnlyList<InboxPlace> places = samples.Length == 0 ? [] : _inbox.Write(worker, samples);
+        int placed = 0;
+        InboxPlace?[] placeOf = [.. reports.Select(report => report.Outcome is DenoisedOutcome ? places[placed++] : (InboxPlace?)null)];
+        var taken = new bool[reports.Count];
+        foreach (var epoch in Enumerable.Range(0, reports.Count).GroupBy(i => LeaseToken.Of(reports[i].Lease).Epoch))
+        {
+            int[] indices = [.. epoch];
+            string letters = await CommitAsync(worker, epoch.Key, indices, reports, placeOf, cancellationToken);
+            for (int i = 0; i < indices.Length; i++)
+            {
+                taken[indices[i]] = letters[i] == '1';
+            }
+        }
+
+        _reader.Forget(reports.Select(report => report.Lease));
+        if (samples.Length > 0 && !taken.Where((isTaken, i) => isTaken && placeOf[i] is not null).Any())
+        {
+            _inbox.Delete(places[0].File);
+        }
+
+        return taken;
+    }
+
+    public IDisposable OnWithdrawn(Action<string> jobId)
+    {
+        ArgumentNullException.ThrowIfNull(jobId);
+        long number = Interlocked.Increment(ref _callbacks);
+        _onWithdrawn[number] = jobId;
+        return new Callback(() => _onWithdrawn.TryRemove(number, out _));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _onWithdrawn.Clear();
+        _reader.Dispose();
+        await ValueTask.CompletedTask;
+    }
+
+    private async Task<string> CommitAsync(
+        string worker, string epoch, int[] indices, IReadOnlyList<WorkReport> reports, InboxPlace?[] placeOf, CancellationToken cancellationToken)
+    {
+        RedisKey answer = _keys.Answer(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12)));
+        var keys = new List<RedisKey> { _keys.Run, _keys.Reports, answer };
+        var values = new List<RedisValue> { epoch, worker, _keys.ReportsWake, (long)_options.AnswerTime.TotalMilliseconds };
+        foreach (int index in indices)
+        {
+            LeaseToken token = LeaseToken.Of(reports[index].Lease);
+            values.Add(IndexOf(keys, _keys.Stream(token.Stream), 3));
+            values.Add(token.Entry);
+            values.Add(OutcomeFormat.Write(reports[index].Outcome, placeOf[index]));
+            values.Add(placeOf[index] is null ? 0 : 1);
+        }
+
+        RedisKey[] keyArray = [.. keys];
+        RedisValue[] valueArray = [.. values];
+        string letters = (string)(await _connection.RepeatAsync(
+            database => database.ScriptEvaluateAsync(LuaScripts.Commit, keyArray, valueArray), _options.Patience, cancellationToken))!;
+        // the answer was only for a repeat; should this be lost, it goes by itself
+        _ = _connection.Database.KeyDeleteAsync(answer, CommandFlags.FireAndForget);
+        return letters;
+    }
+
+    /// <summary>The place of a key among a script's streams, from 1; added where it is new.</summary>
+    private static int IndexOf(List<RedisKey> keys, RedisKey key, int before)
+    {
+        int index = keys.IndexOf(key, before);
+        if (index < 0)
+        {
+            index = keys.Count;
+            keys.Add(key);
+        }
+
+        return index - before + 1;
+    }
+
+    private static List<string> AloneQueues(string lane, WorkRoles roles)
+    {
+        WorkRoles[] single = [WorkRoles.Mllm, WorkRoles.Dit];
+        return [.. single.Where(role => roles.HasFlag(role)).Select(role => RedisKeys.Alone(lane, role))];
+    }
+
+    private void Withdrawn(RedisChannel channel, RedisValue jobId)
+    {
+        foreach (Action<string> callback in _onWithdrawn.Values)
+        {
+            callback(jobId.ToString());
+        }
+    }
+
+    private sealed class Callback(Action end) : IDisposable
+    {
+        public void Dispose() => end();
+    }
+}
