@@ -62,8 +62,8 @@ public sealed class AutoencoderDC : IDisposable
         }
 
         using var scope = NewDisposeScope();
-        var latents = Tiling is { } tiling && (height > tiling.TileHeightPixels || width > tiling.TileWidthPixels)
-            ? EncodeTiles(image, tiling, ratio)
+        var latents = Tiling?.Cuts(image, 1) == true
+            ? Tiling.Encode(image, ratio, tile => RunEncoder(tile, tap: null))
             : RunEncoder(image, Tap);
         return (latents.to(ScalarType.Float32) * Config.ScalingFactor).MoveToOuterDisposeScope();
     }
@@ -79,46 +79,19 @@ public sealed class AutoencoderDC : IDisposable
         var ratio = Config.SpatialCompressionRatio;
         using var scope = NewDisposeScope();
         var unscaled = latents / Config.ScalingFactor;
-        var image = Tiling is { } tiling
-                && (latents.shape[2] > tiling.TileHeightPixels / ratio || latents.shape[3] > tiling.TileWidthPixels / ratio)
-            ? DecodeTiles(unscaled, tiling, ratio)
+        var image = Tiling?.Cuts(unscaled, ratio) == true
+            ? Tiling.Decode(unscaled, ratio, tile => RunDecoder(tile, tap: null))
             : RunDecoder(unscaled, Tap);
         return image.to(ScalarType.Float32).MoveToOuterDisposeScope();
     }
 
     public void Dispose() => parameters.DisposeLoaded();
 
-    private Tensor EncodeTiles(Tensor image, AutoencoderTiling tiling, int ratio)
-    {
-        tiling.Check();
-        var stride = (tiling.StrideHeightPixels / ratio, tiling.StrideWidthPixels / ratio);
-        var overlap = ((tiling.TileHeightPixels / ratio) - stride.Item1, (tiling.TileWidthPixels / ratio) - stride.Item2);
-        var latents = AutoencoderTiling.Run(image, tiling.Stride, tiling.Tile, stride, overlap, tile =>
-        {
-            // A ragged tile at the edge is filled up with zeros.
-            var (bottom, right) = (Missing(tile.shape[2], ratio), Missing(tile.shape[3], ratio));
-            return bottom == 0 && right == 0 ? RunEncoder(tile, tap: null) : RunEncoder(nn.functional.pad(tile, [0, right, 0, bottom]), tap: null);
-        });
-        return latents.narrow(2, 0, image.shape[2] / ratio).narrow(3, 0, image.shape[3] / ratio);
-    }
-
-    private Tensor DecodeTiles(Tensor latents, AutoencoderTiling tiling, int ratio)
-    {
-        tiling.Check();
-        var tile = (tiling.TileHeightPixels / ratio, tiling.TileWidthPixels / ratio);
-        var stride = (tiling.StrideHeightPixels / ratio, tiling.StrideWidthPixels / ratio);
-        var overlap = (tiling.TileHeightPixels - tiling.StrideHeightPixels, tiling.TileWidthPixels - tiling.StrideWidthPixels);
-        var image = AutoencoderTiling.Run(latents, stride, tile, tiling.Stride, overlap, piece => RunDecoder(piece, tap: null));
-        return image.narrow(2, 0, latents.shape[2] * ratio).narrow(3, 0, latents.shape[3] * ratio);
-    }
-
     private Tensor RunEncoder(Tensor image, ActivationTap? tap) =>
         encoder?.Forward(image, tap) ?? throw new InvalidOperationException("this autoencoder was loaded without its encoder");
 
     private Tensor RunDecoder(Tensor latents, ActivationTap? tap) =>
         decoder?.Forward(latents, tap) ?? throw new InvalidOperationException("this autoencoder was loaded without its decoder");
-
-    private static long Missing(long length, int ratio) => (ratio - (length % ratio)) % ratio;
 
     private static void CheckShape(Tensor x, int channels, string what)
     {

@@ -82,10 +82,10 @@ public sealed record AutoencoderDCConfig
 
     private static AutoencoderDCStages Stages(ConfigReader reader, string side)
     {
-        var channels = reader.Integers($"{side}_block_out_channels");
+        var channels = reader.Integers($"{side}_block_out_channels", 128, 256, 512, 512, 1024, 1024);
         var types = reader.TextPerStage($"{side}_block_types", channels.Length, "ResBlock");
-        var layers = reader.Integers($"{side}_layers_per_block");
-        var multiscales = reader.IntegerLists($"{side}_qkv_multiscales");
+        var layers = reader.Integers($"{side}_layers_per_block", side == "encoder" ? [2, 2, 2, 3, 3, 3] : [3, 3, 3, 3, 3, 3]);
+        var multiscales = reader.IntegerLists($"{side}_qkv_multiscales", [[], [], [], [5], [5], [5]]);
         // The encoder's files state neither; diffusers builds it with these.
         var activations = side == "decoder"
             ? reader.TextPerStage("decoder_act_fns", channels.Length, "silu")

@@ -10,12 +10,56 @@ namespace MetaQuery.Models.Autoencoder;
 /// <param name="StrideWidthPixels">From one tile's left edge to the next one's.</param>
 public sealed record AutoencoderTiling(int TileHeightPixels, int TileWidthPixels, int StrideHeightPixels, int StrideWidthPixels)
 {
-    internal (int Height, int Width) Tile => (TileHeightPixels, TileWidthPixels);
+    /// <summary>Whether a picture is larger than a tile.</summary>
+    /// <param name="x">[B, C, height, width]: pixels or latents.</param>
+    /// <param name="ratio">Pixels along a side per position of <paramref name="x"/>.</param>
+    public bool Cuts(Tensor x, int ratio) => x.shape[2] > TileHeightPixels / ratio || x.shape[3] > TileWidthPixels / ratio;
 
-    internal (int Height, int Width) Stride => (StrideHeightPixels, StrideWidthPixels);
+    /// <summary>Decodes tile by tile.</summary>
+    /// <param name="latents">[B, C, height, width].</param>
+    /// <param name="ratio">Pixels along a side per latent.</param>
+    /// <param name="run">One tile of latents to its pixels.</param>
+    /// <returns>[B, 3, height · ratio, width · ratio]; the caller owns it.</returns>
+    /// <exception cref="InvalidOperationException">A stride is not between 1 and its tile.</exception>
+    public Tensor Decode(Tensor latents, int ratio, Func<Tensor, Tensor> run)
+    {
+        Check();
+        using var scope = NewDisposeScope();
+        var tile = (TileHeightPixels / ratio, TileWidthPixels / ratio);
+        var stride = (StrideHeightPixels / ratio, StrideWidthPixels / ratio);
+        var overlap = (TileHeightPixels - StrideHeightPixels, TileWidthPixels - StrideWidthPixels);
+        return Run(latents, stride, tile, Stride, overlap, run)
+            .narrow(2, 0, latents.shape[2] * ratio).narrow(3, 0, latents.shape[3] * ratio).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Encodes tile by tile; a ragged tile at the edge is filled up with zeros.</summary>
+    /// <param name="image">[B, 3, height, width].</param>
+    /// <param name="ratio">Pixels along a side per latent.</param>
+    /// <param name="run">One tile of pixels to its latents.</param>
+    /// <returns>[B, C, height / ratio, width / ratio]; the caller owns it.</returns>
+    /// <exception cref="InvalidOperationException">A stride is not between 1 and its tile.</exception>
+    public Tensor Encode(Tensor image, int ratio, Func<Tensor, Tensor> run)
+    {
+        Check();
+        using var scope = NewDisposeScope();
+        var stride = (StrideHeightPixels / ratio, StrideWidthPixels / ratio);
+        var overlap = ((TileHeightPixels / ratio) - stride.Item1, (TileWidthPixels / ratio) - stride.Item2);
+        return Run(image, Stride, Tile, stride, overlap, tile =>
+            {
+                var (bottom, right) = (Missing(tile.shape[2], ratio), Missing(tile.shape[3], ratio));
+                return bottom == 0 && right == 0 ? run(tile) : run(nn.functional.pad(tile, [0, right, 0, bottom]));
+            })
+            .narrow(2, 0, image.shape[2] / ratio).narrow(3, 0, image.shape[3] / ratio).MoveToOuterDisposeScope();
+    }
+
+    private static long Missing(long length, int ratio) => (ratio - (length % ratio)) % ratio;
+
+    private (int Height, int Width) Tile => (TileHeightPixels, TileWidthPixels);
+
+    private (int Height, int Width) Stride => (StrideHeightPixels, StrideWidthPixels);
 
     /// <exception cref="InvalidOperationException">A stride is not between 1 and its tile.</exception>
-    internal void Check()
+    private void Check()
     {
         if (StrideHeightPixels < 1 || StrideWidthPixels < 1 || StrideHeightPixels > TileHeightPixels || StrideWidthPixels > TileWidthPixels)
         {
@@ -34,7 +78,7 @@ public sealed record AutoencoderTiling(int TileHeightPixels, int TileWidthPixels
     /// <param name="outputStride">Of the results.</param>
     /// <param name="overlap">Positions of the result that are blended.</param>
     /// <param name="run">One tile to its result; the caller of it disposes of both.</param>
-    internal static Tensor Run(
+    private static Tensor Run(
         Tensor x, (int Height, int Width) stride, (int Height, int Width) tile,
         (int Height, int Width) outputStride, (int Height, int Width) overlap, Func<Tensor, Tensor> run)
     {

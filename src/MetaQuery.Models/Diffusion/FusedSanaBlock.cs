@@ -29,7 +29,7 @@ internal sealed unsafe class FusedSanaBlock : IDisposable
     private readonly NativeBuffer depthBias;
     private readonly NativeBuffer?[] qkNorms;
     private readonly float[] table;
-    private readonly (float[] Weight, float[] Bias)?[] affineNorms;
+    private readonly (float[] Weight, float[] Bias)? affineNorm;
 
     public FusedSanaBlock(ParameterScope scope, SanaTransformerConfig config, KernelType type, KernelFeatures features)
     {
@@ -62,31 +62,28 @@ internal sealed unsafe class FusedSanaBlock : IDisposable
                 .Select((norm, i) => PackedWeights.Floats(norm.Load("weight", i < 2 ? width : cross)))]
             : new NativeBuffer?[4];
         table = Values(scope.Load("scale_shift_table", 6, width));
-        affineNorms = [.. new[] { "norm1", "norm2" }.Select(name => config.NormElementwiseAffine
-            ? (Values(scope.Child(name).Load("weight", width)), Values(scope.Child(name).Load("bias", width)))
-            : ((float[], float[])?)null)];
+        affineNorm = config.NormElementwiseAffine
+            ? (Values(scope.Child("norm2").Load("weight", width)), Values(scope.Child("norm2").Load("bias", width)))
+            : null;
     }
 
     /// <summary>Adds this block's table to one timestep's modulation, [6 · width] each.</summary>
     public void Modulate(ReadOnlySpan<float> modulation, Span<float> result)
     {
         System.Numerics.Tensors.TensorPrimitives.Add(modulation, table, result);
-        var width = config.Width;
-        for (var norm = 0; norm < 2; norm++)
+        if (affineNorm is not var (weight, bias))
         {
-            if (affineNorms[norm] is not var (weight, bias))
-            {
-                continue;
-            }
+            return;
+        }
 
-            // (n w + b) (1 + scale) + shift is a plain norm with another scale and shift.
-            var shift = result.Slice(3 * norm * width, width);
-            var scale = result.Slice(((3 * norm) + 1) * width, width);
-            for (var c = 0; c < width; c++)
-            {
-                shift[c] += bias[c] * (1 + scale[c]);
-                scale[c] = (weight[c] * (1 + scale[c])) - 1;
-            }
+        // (n w + b) (1 + scale) + shift is a plain norm with another scale and shift; of the norm before the feed-forward alone.
+        var width = config.Width;
+        var shift = result.Slice(3 * width, width);
+        var scale = result.Slice(4 * width, width);
+        for (var c = 0; c < width; c++)
+        {
+            shift[c] += bias[c] * (1 + scale[c]);
+            scale[c] = (weight[c] * (1 + scale[c])) - 1;
         }
     }
 

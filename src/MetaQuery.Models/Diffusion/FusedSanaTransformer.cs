@@ -183,7 +183,7 @@ public sealed unsafe class FusedSanaTransformer : IDisposable
                 Config.Width, OutputNormEpsilon, workspace.Threads);
             projectOut.Multiply(workspace.Normed, (long)chunk.Length * tokens, new MatmulTarget { Output = workspace.Wide }, workspace.Threads);
             var perRow = Config.OutChannels * height * width;
-            Unpatch((float*)workspace.Wide, velocity.Slice(first * perRow, chunk.Length * perRow), chunk.Length, gridHeight, gridWidth);
+            FusedSanaPatches.Scatter((float*)workspace.Wide, velocity.Slice(first * perRow, chunk.Length * perRow), chunk.Length, Config, gridHeight, gridWidth);
         }
 
         GC.KeepAlive(all);
@@ -252,58 +252,15 @@ public sealed unsafe class FusedSanaTransformer : IDisposable
     private void EmbedPatches(
         ReadOnlySpan<float> latents, int latentRows, int first, int rows, int gridHeight, int gridWidth, float* positions, FusedSanaWorkspace workspace)
     {
-        var (patch, channels, tokens) = (Config.PatchSize, Config.InChannels, gridHeight * gridWidth);
-        var (height, width) = (gridHeight * patch, gridWidth * patch);
-        var target = (float*)workspace.Normed;
-        for (var row = first; row < first + rows; row++)
+        FusedSanaPatches.Gather(latents, latentRows, first, rows, Config, gridHeight, gridWidth, (float*)workspace.Normed);
+        var perRow = (long)gridHeight * gridWidth * Config.Width;
+        for (var row = 0; positions is not null && row < rows; row++)
         {
-            var image = latents.Slice(row % latentRows * channels * height * width, channels * height * width);
-            for (var y = 0; y < gridHeight; y++)
-            {
-                for (var x = 0; x < gridWidth; x++)
-                {
-                    for (var c = 0; c < channels; c++)
-                    {
-                        for (var dy = 0; dy < patch; dy++)
-                        {
-                            image.Slice((((c * height) + (y * patch) + dy) * width) + (x * patch), patch).CopyTo(new Span<float>(target, patch));
-                            target += patch;
-                        }
-                    }
-                }
-            }
-
-            if (positions is not null)
-            {
-                var bytes = (long)tokens * Config.Width * sizeof(float);
-                Buffer.MemoryCopy(positions, workspace.Stream + ((long)(row - first) * tokens * Config.Width), bytes, bytes);
-            }
+            Buffer.MemoryCopy(positions, workspace.Stream + (row * perRow), perRow * sizeof(float), perRow * sizeof(float));
         }
 
         patchEmbed.Multiply(
-            workspace.Normed, (long)rows * tokens, new MatmulTarget { Output = workspace.Stream, Residual = positions is not null }, workspace.Threads);
-    }
-
-    // [rows, gh, gw, p, p, C] -> [rows, C, gh, p, gw, p]
-    private void Unpatch(float* source, Span<float> velocity, int rows, int gridHeight, int gridWidth)
-    {
-        var (patch, channels) = (Config.PatchSize, Config.OutChannels);
-        var (height, width) = (gridHeight * patch, gridWidth * patch);
-        for (var row = 0; row < rows; row++)
-        {
-            for (var y = 0; y < height; y++)
-            {
-                for (var x = 0; x < width; x++)
-                {
-                    var token = (((row * gridHeight) + (y / patch)) * gridWidth) + (x / patch);
-                    var from = source + ((((long)token * patch) + (y % patch)) * patch + (x % patch)) * channels;
-                    for (var c = 0; c < channels; c++)
-                    {
-                        velocity[(((((row * channels) + c) * height) + y) * width) + x] = from[c];
-                    }
-                }
-            }
-        }
+            workspace.Normed, (long)rows * gridHeight * gridWidth, new MatmulTarget { Output = workspace.Stream, Residual = positions is not null }, workspace.Threads);
     }
 
     /// <summary>Parameters read as float32 for packing, and given back at once.</summary>

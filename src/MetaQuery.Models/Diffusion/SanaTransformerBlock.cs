@@ -24,7 +24,7 @@ internal sealed class SanaTransformerBlock
         crossAttention = new SanaCrossAttention(scope.Child("attn2"), config);
         feedForward = new GluMbConv(scope.Child("ff"), config.Width, config.MlpRatio);
         scaleShiftTable = scope.Load("scale_shift_table", 6, config.Width);
-        norm1 = new LayerNorm(scope.Child("norm1"), config.Width, config.NormEpsilon, config.NormElementwiseAffine);
+        norm1 = new LayerNorm(scope.Child("norm1"), config.Width, config.NormEpsilon, affine: false); // whatever norm_elementwise_affine says
         norm2 = new LayerNorm(scope.Child("norm2"), config.Width, config.NormEpsilon, config.NormElementwiseAffine);
         path = scope.Prefix;
     }

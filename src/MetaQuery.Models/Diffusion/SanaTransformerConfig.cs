@@ -37,6 +37,7 @@ public sealed record SanaTransformerConfig
 
     public required int PatchSize { get; init; }
 
+    /// <summary>Whether the norm before the feed-forward has γ and β; the one before self-attention never has.</summary>
     public required bool NormElementwiseAffine { get; init; }
 
     public required double NormEpsilon { get; init; }

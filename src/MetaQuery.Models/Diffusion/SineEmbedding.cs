@@ -11,21 +11,26 @@ internal static class SineEmbedding
 
     private const float MaxPeriod = 10000;
 
-    /// <summary>[B, 256], float32: cosines first, then sines, of timestep · 10000^(−i / 128).</summary>
-    public static float[] OfTimesteps(ReadOnlySpan<float> timesteps)
+    /// <summary>[B, channels], float32: cosines, then sines (or the other way round) of timestep · 10000^(−i / (channels / 2 − shift)).</summary>
+    /// <param name="timesteps">B of them.</param>
+    /// <param name="channels">Even, or the last one is 0.</param>
+    /// <param name="cosinesFirst">config.json's flip_sin_to_cos.</param>
+    /// <param name="frequencyShift">config.json's freq_shift.</param>
+    public static float[] OfTimesteps(ReadOnlySpan<float> timesteps, int channels = TimestepChannels, bool cosinesFirst = true, double frequencyShift = 0)
     {
-        const int Half = TimestepChannels / 2;
-        var table = new float[timesteps.Length * TimestepChannels];
-        for (var i = 0; i < Half; i++)
+        var half = channels / 2;
+        var (cosines, sines) = cosinesFirst ? (0, half) : (half, 0);
+        var table = new float[timesteps.Length * channels];
+        for (var i = 0; i < half; i++)
         {
             // Rounded to float32 where the reference is: at timestep 999 one unit in the last place here moves the angle by 6e-5.
-            var exponent = (float)-Math.Log(MaxPeriod) * i / Half;
+            var exponent = (float)-Math.Log(MaxPeriod) * i / (float)(half - frequencyShift);
             var frequency = (float)Math.Exp(exponent);
             for (var row = 0; row < timesteps.Length; row++)
             {
                 var angle = timesteps[row] * frequency;
-                table[(row * TimestepChannels) + i] = (float)Math.Cos(angle);
-                table[(row * TimestepChannels) + Half + i] = (float)Math.Sin(angle);
+                table[(row * channels) + cosines + i] = (float)Math.Cos(angle);
+                table[(row * channels) + sines + i] = (float)Math.Sin(angle);
             }
         }
 

@@ -28,12 +28,14 @@ internal sealed class ConfigReader(ConfigFile config)
         : value.ValueKind == JsonValueKind.String ? value.GetString()
         : throw Wrong(key, value, "a string");
 
-    public int[] Integers(string key) =>
-        [.. List(key).Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt32(out var number) && number >= 0
+    public int[] Integers(string key, params int[] otherwise) =>
+        Optional(key) is null && otherwise.Length > 0 ? otherwise
+        : [.. List(key).Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt32(out var number) && number >= 0
             ? number : throw Wrong(key, item, "a list of whole numbers"))];
 
-    public int[][] IntegerLists(string key) =>
-        [.. List(key).Select(item => item.ValueKind == JsonValueKind.Array
+    public int[][] IntegerLists(string key, int[][]? otherwise = null) =>
+        Optional(key) is null && otherwise is not null ? otherwise
+        : [.. List(key).Select(item => item.ValueKind == JsonValueKind.Array
             ? item.EnumerateArray().Select(inner => inner.TryGetInt32(out var number) ? number : throw Wrong(key, item, "whole numbers")).ToArray()
             : throw Wrong(key, item, "a list of lists"))];
 
@@ -47,6 +49,44 @@ internal sealed class ConfigReader(ConfigFile config)
         }
 
         return [.. List(key).Select(item => item.ValueKind == JsonValueKind.String ? item.GetString()! : throw Wrong(key, item, "a list of strings"))];
+    }
+
+    /// <summary>A list with one number per stage, which a file may shorten to a single number.</summary>
+    public int[] IntegerPerStage(string key, int stages, int? otherwise = null) =>
+        Optional(key) is not { ValueKind: JsonValueKind.Array } ? [.. Enumerable.Repeat(Integer(key, otherwise), stages)]
+        : Integers(key) is var list && list.Length == stages ? list
+        : throw Unsupported(key, $"a list of {list.Length}", $"one of {stages}, as many as block_out_channels");
+
+    /// <summary>A list with true or false per stage, which a file may shorten to a single one.</summary>
+    public bool[] FlagPerStage(string key, int stages, bool otherwise)
+    {
+        if (Optional(key) is not { ValueKind: JsonValueKind.Array } list)
+        {
+            return [.. Enumerable.Repeat(Flag(key, otherwise), stages)];
+        }
+
+        bool[] flags = [.. list.EnumerateArray().Select(item =>
+            item.ValueKind is JsonValueKind.True or JsonValueKind.False ? item.GetBoolean() : throw Wrong(key, item, "a list of true and false"))];
+        return flags.Length == stages ? flags : throw Unsupported(key, $"a list of {flags.Length}", $"one of {stages}, as many as block_out_channels");
+    }
+
+    /// <summary>A word out of those that are built.</summary>
+    public string OneOf(string key, string otherwise, params ReadOnlySpan<string> supported)
+    {
+        var value = Text(key, otherwise)!;
+        return supported.Contains(value) ? value : throw Unsupported(key, value, string.Join(" or ", supported.ToArray()));
+    }
+
+    /// <summary>Refuses parts of a network that are not built: keys that must be null or false.</summary>
+    public void RefuseUnlessAbsent(params ReadOnlySpan<string> keys)
+    {
+        foreach (var key in keys)
+        {
+            if (Optional(key) is { ValueKind: not JsonValueKind.False } value)
+            {
+                throw Wrong(key, value, "null: this part of the network is not supported");
+            }
+        }
     }
 
     public CheckpointException Unsupported(string key, object? value, string wanted) =>

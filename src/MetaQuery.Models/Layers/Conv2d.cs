@@ -12,9 +12,21 @@ internal sealed class Conv2d
     private readonly long[] padding;
     private readonly long groups;
 
-    public Conv2d(ParameterScope scope, long inputs, long outputs, int kernel, int stride = 1, long groups = 1, bool bias = true, int? padding = null)
+    /// <param name="scope">Holds weight and, if asked for, bias.</param>
+    /// <param name="inputs">Channels in.</param>
+    /// <param name="outputs">Channels out.</param>
+    /// <param name="kernel">Height and width of the kernel.</param>
+    /// <param name="stride">Of the output over the input.</param>
+    /// <param name="groups">Of channels that are convolved apart.</param>
+    /// <param name="bias">Whether there is one.</param>
+    /// <param name="padding">Zeros on each side; half the kernel if null.</param>
+    /// <param name="channelsLast">For pictures whose channels lie last in memory.</param>
+    public Conv2d(
+        ParameterScope scope, long inputs, long outputs, int kernel, int stride = 1, long groups = 1, bool bias = true, int? padding = null, bool channelsLast = false)
     {
-        weight = scope.Load("weight", outputs, inputs / groups, kernel, kernel);
+        weight = channelsLast
+            ? scope.LoadChannelsLast("weight", outputs, inputs / groups, kernel, kernel)
+            : scope.Load("weight", outputs, inputs / groups, kernel, kernel);
         this.bias = scope.LoadIf(bias, "bias", outputs);
         strides = [stride, stride];
         var around = padding ?? kernel / 2;

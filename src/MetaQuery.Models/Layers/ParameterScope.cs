@@ -35,6 +35,10 @@ public sealed class ParameterScope
     /// <summary>The scope of a submodule.</summary>
     public ParameterScope Child(string name) => new(source, FullName(name), dtype, device, loaded);
 
+    /// <summary>The scope of a submodule that older checkpoints know under another name.</summary>
+    public ParameterScope Child(string name, string formerly) =>
+        Child(!source.Contains(FullName($"{name}.weight")) && source.Contains(FullName($"{formerly}.weight")) ? formerly : name);
+
     /// <summary>Loads one parameter.</summary>
     /// <exception cref="CheckpointException">The checkpoint lacks it, or it has another shape.</exception>
     public Tensor Load(string key, params long[] shape)
@@ -47,10 +51,26 @@ public sealed class ParameterScope
             tensor = here.to(device);
         }
 
-        // A checkpoint's tensor outlives the scope of whoever asked for it.
-        tensor.DetachFromDisposeScope();
-        loaded.Add(name, tensor);
+        return Keep(name, tensor);
+    }
+
+    // A checkpoint's tensor outlives the scope of whoever asked for it.
+    private Tensor Keep(string name, Tensor tensor)
+    {
+        loaded.Add(name, tensor.DetachFromDisposeScope());
         return tensor;
+    }
+
+    /// <summary>Loads a convolution's weight, [outputs, inputs, height, width], stored channels last: convolutions of channels-last
+    /// pictures then need not rearrange it at every call.</summary>
+    /// <inheritdoc cref="Load"/>
+    public Tensor LoadChannelsLast(string key, params long[] shape)
+    {
+        using var plain = Load(key, shape);
+        loaded.Remove(FullName(key));
+        using var rows = plain.permute(0, 2, 3, 1);
+        using var arranged = rows.contiguous();
+        return Keep(FullName(key), arranged.permute(0, 3, 1, 2));
     }
 
     /// <summary>Builds a model from a checkpoint; if that fails, what was loaded so far is given back.</summary>

@@ -74,18 +74,7 @@ public sealed class AutoencoderDCKind : IParityKind
             actual[$"{name}.untiled_sample"] = model.Decode(scaled);
         }
 
-        foreach (var key in intermediates)
-        {
-            report.That(key, recorded.ContainsKey(key), "the model does not show it");
-            if (recorded.TryGetValue(key, out var value))
-            {
-                using (value)
-                {
-                    report.Close(key, value, parityCase.Expected.Load(key), parityCase.Tolerance("intermediates"));
-                }
-            }
-        }
-
+        parityCase.CompareIntermediates(report, intermediates, recorded);
         foreach (var key in json.Texts("expected"))
         {
             report.Close(key, actual[key], parityCase.Expected.Load(key), parityCase.Tolerance());

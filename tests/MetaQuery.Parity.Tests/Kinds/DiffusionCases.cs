@@ -34,9 +34,28 @@ internal static class DiffusionCases
         {
             var copy = value.detach().clone();
             copy.DetachFromDisposeScope();
+            // A module that runs again (encoding twice, say) shows its value again.
+            into.GetValueOrDefault(key)?.Dispose();
             into[key] = copy;
         }
     };
+
+    /// <summary>Compares what a <see cref="Recorder"/> kept with the case's intermediates, and gives it back.</summary>
+    public static void CompareIntermediates(this ParityCase parityCase, ParityReport report, IEnumerable<string> names, Dictionary<string, Tensor> recorded)
+    {
+        foreach (var key in names)
+        {
+            report.That(key, recorded.ContainsKey(key), "the model does not show it");
+            if (recorded.TryGetValue(key, out var value))
+            {
+                using (value)
+                {
+                    var tolerance = parityCase.Tolerance(key.Contains(".time_proj", StringComparison.Ordinal) ? "intermediates_time_proj" : "intermediates");
+                    report.Close(key, value, parityCase.Expected.Load(key), tolerance);
+                }
+            }
+        }
+    }
 
     public static string[] Texts(this JsonElement json, string name) =>
         [.. json.GetProperty(name).EnumerateArray().Select(item => item.GetString()!)];

@@ -43,18 +43,7 @@ public sealed class SanaTransformerKind : IParityKind
         var sample = model.Forward(
             parityCase.Argument(json, "hidden_states")!, parityCase.Argument(json, "timestep")!.Floats(), context,
             parityCase.Argument(json, "guidance")?.Floats());
-        foreach (var key in intermediates)
-        {
-            report.That(key, recorded.ContainsKey(key), "the model does not show it");
-            if (recorded.TryGetValue(key, out var value))
-            {
-                using (value)
-                {
-                    report.Close(key, value, parityCase.Expected.Load(key), parityCase.Tolerance("intermediates"));
-                }
-            }
-        }
-
+        parityCase.CompareIntermediates(report, intermediates, recorded);
         report.Close($"{name}.sample", sample, parityCase.Expected.Load($"{name}.sample"), parityCase.Tolerance());
     }
 
