@@ -35,11 +35,11 @@ internal sealed class OurModules(string folder, ScalarType dtype) : IDisposable
     public Action Step(int batch)
     {
         var model = _images.Value;
-        var (channels, side) = (model.TransformerConfig.InChannels, model.TransformerConfig.SampleSize);
+        var (channels, side) = (model.LatentChannels, model.LatentSize);
         var tokens = _text.Value.Model.NumMetaqueries;
         var velocity = model.CreateVelocityModel(threads: 1);
         var contexts = Enumerable.Range(0, 2 * batch)
-            .Select(_ => velocity.Prepare(randn([tokens * (long)model.TransformerConfig.CaptionChannels]).data<float>().ToArray(), tokens)).ToList();
+            .Select(_ => velocity.Prepare(randn([tokens * (long)model.ConditionChannels]).data<float>().ToArray(), tokens)).ToList();
         var latents = randn([(long)batch * channels * side * side]).data<float>().ToArray();
         var result = new float[2 * latents.Length];
         _owned.AddRange([velocity, .. contexts]);
@@ -50,8 +50,8 @@ internal sealed class OurModules(string folder, ScalarType dtype) : IDisposable
     public Action Decode(int batch)
     {
         var model = _images.Value;
-        var side = model.TransformerConfig.SampleSize;
-        var latents = randn([batch, model.TransformerConfig.InChannels, side, side]) * 0.5;
+        var side = model.LatentSize;
+        var latents = randn([batch, model.LatentChannels, side, side]) * 0.5;
         var decoder = model.CreateDecoder(threads: 1);
         _owned.Add(decoder);
         return () =>

@@ -69,10 +69,10 @@ public sealed class ImageDenoiser : IDisposable
             rows.Add(rows[^1]);
         }
 
-        var ratio = model.AutoencoderConfig.SpatialCompressionRatio;
+        var ratio = model.PixelsPerLatent;
         var seeds = rows.Select(row => row.Seed).ToArray();
         Tensor Noise(uint sample) => CounterNoise.Latents(
-            seeds, model.TransformerConfig.InChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio, sample);
+            seeds, model.LatentChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio, sample);
         var isGuided = rows.Exists(row => row.GuidanceScale > 1);
         // The negative condition comes last, so that it is the newest in the cache and outlives the prompts that share it.
         List<VelocityContext> conditional = [.. rows.Select(row => ContextOf(row.Condition))];
@@ -84,7 +84,7 @@ public sealed class ImageDenoiser : IDisposable
             Unguided: [.. rows.Select(row => row.GuidanceScale <= 1)]);
         using var run = model.Scheduler.Begin(batch.NumInferenceSteps);
         var latents = SamplingLoop.Run(
-            velocity, run, Noise(0), guided, step => Noise((uint)step + 1), (float)model.TransformerConfig.TimestepScale,
+            velocity, run, Noise(0), guided, step => Noise((uint)step + 1), model.TimestepScale,
             step => progress?.Invoke(step.Index + 1, batch.NumInferenceSteps), cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         return ToImages(decoder.Decode(latents).narrow(0, 0, batch.Rows.Count));
@@ -132,7 +132,7 @@ public sealed class ImageDenoiser : IDisposable
 
     private VelocityContext ContextOf(ReadOnlyMemory<byte> condition) => contexts.GetOrAdd(condition.Span, () =>
     {
-        var channels = model.TransformerConfig.CaptionChannels;
+        var channels = model.ConditionChannels;
         var values = new float[condition.Length / sizeof(ushort)];
         for (var i = 0; i < values.Length; i++)
         {
@@ -157,7 +157,7 @@ public sealed class ImageDenoiser : IDisposable
             throw new PipelineException($"a batch of {batch.Rows.Count} rows: expected 1 to {batch.BatchSize}");
         }
 
-        var tokenBytes = model.TransformerConfig.CaptionChannels * sizeof(ushort);
+        var tokenBytes = model.ConditionChannels * sizeof(ushort);
         foreach (var row in batch.Rows)
         {
             if (!float.IsFinite(row.GuidanceScale))

@@ -11,7 +11,7 @@ namespace MetaQuery.Pipelines;
 public sealed record ModelFile(string Path, long Bytes, string Sha256);
 
 /// <summary>A MetaQuery model on disk: config.json, the MLLM, queries and connector (metaquery.safetensors or model.safetensors),
-/// transformer/, vae/ and scheduler/. Opening it finds and checks the parts; it loads no weights.</summary>
+/// transformer/ (Sana) or unet/ (Stable Diffusion), vae/ and scheduler/. Opening it finds and checks the parts; it loads no weights.</summary>
 public sealed class MetaQueryModelFolder
 {
     private static readonly string[] CheckpointNames = ["metaquery.safetensors", "model.safetensors", "model.safetensors.index.json"];
@@ -41,7 +41,8 @@ public sealed class MetaQueryModelFolder
     /// <summary>The file with the new token rows and the connector, or the index of its shards.</summary>
     public string CheckpointPath { get; }
 
-    public string TransformerFolder => Path.Combine(Folder, "transformer");
+    /// <summary>The diffusion network: transformer/, or unet/ where there is one.</summary>
+    public string NetworkFolder => Path.Combine(Folder, File.Exists(Path.Combine(Folder, "unet", "config.json")) ? "unet" : "transformer");
 
     public string VaeFolder => Path.Combine(Folder, "vae");
 
@@ -76,10 +77,18 @@ public sealed class MetaQueryModelFolder
             throw new CheckpointException($"{folder}: config.json names the MLLM \"{config.Mllm}\", which is neither a GGUF file nor a folder with a config.json");
         var checkpoint = CheckpointNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
             ?? throw new CheckpointException($"{folder}: holds none of {string.Join(", ", CheckpointNames)}, where the queries and the connector would be");
-        foreach (var part in new[] { "transformer/config.json", "vae/config.json", "scheduler/scheduler_config.json" })
+        foreach (var part in new[] { "vae/config.json", "scheduler/scheduler_config.json" })
         {
             if (!File.Exists(Path.Combine(folder, part)))
                 throw new CheckpointException($"{folder}: {part} is missing");
+        }
+
+        switch (new[] { "transformer", "unet" }.Count(part => File.Exists(Path.Combine(folder, part, "config.json"))))
+        {
+            case 0:
+                throw new CheckpointException($"{folder}: transformer/config.json is missing, and unet/config.json too: one of them is needed");
+            case 2:
+                throw new CheckpointException($"{folder}: has both transformer/ and unet/, one diffusion network is needed");
         }
 
         return new MetaQueryModelFolder(folder, config, mllm, checkpoint);
@@ -91,7 +100,7 @@ public sealed class MetaQueryModelFolder
         CheckpointPath.EndsWith(".json", StringComparison.Ordinal) ? ShardedSafetensors.Open(CheckpointPath) : SafetensorsFile.Open(CheckpointPath);
 
     private static bool IsImagePart(ModelFile file) =>
-        file.Path.StartsWith("transformer/", StringComparison.Ordinal) || file.Path.StartsWith("vae/", StringComparison.Ordinal)
+        file.Path.StartsWith("transformer/", StringComparison.Ordinal) || file.Path.StartsWith("unet/", StringComparison.Ordinal) || file.Path.StartsWith("vae/", StringComparison.Ordinal)
         || file.Path.StartsWith("scheduler/", StringComparison.Ordinal);
 
     private static string Digest(IEnumerable<ModelFile> files)
@@ -106,7 +115,7 @@ public sealed class MetaQueryModelFolder
     {
         try
         {
-            var parts = new[] { TransformerFolder, VaeFolder, SchedulerFolder }.SelectMany(part => Directory.EnumerateFiles(part, "*", SearchOption.TopDirectoryOnly));
+            var parts = new[] { NetworkFolder, VaeFolder, SchedulerFolder }.SelectMany(part => Directory.EnumerateFiles(part, "*", SearchOption.TopDirectoryOnly));
             var mllm = IsGguf ? [MllmPath] : Directory.EnumerateFiles(MllmPath, "*", SearchOption.TopDirectoryOnly);
             var own = Directory.EnumerateFiles(Folder, Path.GetFileName(CheckpointPath).EndsWith(".json", StringComparison.Ordinal) ? "model*" : Path.GetFileName(CheckpointPath));
             return

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace MetaQuery.Models.Diffusion;
 
 /// <summary>What every step reads of a condition: keys and values per block, [B, H, T, D] each, and the scores' bias.</summary>
-public sealed class SanaContext : IDisposable
+public sealed class SanaContext : IConditionContext<SanaContext>
 {
     internal SanaContext((Tensor Keys, Tensor Values)[] keysAndValues, Tensor? bias)
     {

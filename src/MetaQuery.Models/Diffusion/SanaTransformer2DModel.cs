@@ -9,7 +9,7 @@ namespace MetaQuery.Models.Diffusion;
 /// The Sana diffusion transformer (arXiv 2410.10629), as diffusers 0.33 computes it: plain tensor operators, differentiable, on
 /// any device.
 /// </summary>
-public sealed class SanaTransformer2DModel : IDisposable
+public sealed class SanaTransformer2DModel : IConditionedNetwork<SanaContext>
 {
     private const double CaptionNormEpsilon = 1e-5; // caption_norm, diffusers 0.33
     private const double OutputNormEpsilon = 1e-6; // norm_out, diffusers 0.33
@@ -128,6 +128,12 @@ public sealed class SanaTransformer2DModel : IDisposable
         return x.view(batch, gridHeight, gridWidth, patch, patch, Config.OutChannels).permute(0, 5, 1, 3, 2, 4)
             .reshape(batch, Config.OutChannels, height, width).MoveToOuterDisposeScope();
     }
+
+    int IConditionedNetwork<SanaContext>.InChannels => Config.InChannels;
+
+    SanaContext IConditionedNetwork<SanaContext>.Prepare(Tensor condition) => Prepare(condition);
+
+    Tensor IConditionedNetwork<SanaContext>.Forward(Tensor latents, ReadOnlySpan<float> timesteps, SanaContext context) => Forward(latents, timesteps, context);
 
     public void Dispose() => parameters.DisposeLoaded();
 

@@ -1,4 +1,3 @@
-using MetaQuery.Kernels;
 using MetaQuery.Models.Autoencoder;
 using MetaQuery.Models.Checkpoints;
 using MetaQuery.Models.Diffusion;
@@ -19,19 +18,24 @@ public sealed record ImageModelOptions
 
     /// <summary>False computes with plain tensor operators even where the fused kernels could.</summary>
     public bool AllowFused { get; init; } = true;
+
+    /// <summary>Pictures larger than a tile are decoded in tiles, so that memory depends on the tile. A tile does not see its neighbours:
+    /// a tiled picture differs a little from one that is decoded whole.</summary>
+    public AutoencoderTiling Tiling { get; init; } = new(1024, 1024, 896, 896); // the overlap is diffusers' share, 1/8
+
+    internal bool MayFuse => AllowFused && Device.type == DeviceType.CPU;
+
+    internal FusedPrecision Precision => Dtype == ScalarType.BFloat16 ? FusedPrecision.BFloat16 : FusedPrecision.Float32;
 }
 
-/// <summary>The weights that turn conditions into pictures: transformer, decoder and scheduler. Shared by all slots.</summary>
+/// <summary>The weights that turn conditions into pictures: Sana's transformer or Stable Diffusion's UNet, a decoder (DC-AE or AutoencoderKL)
+/// and a scheduler; each folder's config.json says which. Shared by all slots.</summary>
 public sealed class ImageModel : IDisposable
 {
-    private const int MaxSidePixels = 2048; // beyond it a picture's latents are far outside anything trained, and memory grows without use
+    private readonly DiffusionNetwork network;
+    private readonly DecoderNetwork decoder;
 
-    private readonly FusedSanaTransformer? fused;
-    private readonly SanaTransformer2DModel? plain;
-    private readonly FusedDecoder? fusedDecoder;
-    private readonly AutoencoderDC? plainDecoder;
-
-    private ImageModel(string transformerFolder, string vaeFolder, string schedulerFolder, ImageModelOptions options)
+    private ImageModel(string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions options)
     {
         Options = options;
         if (options.Dtype is not (ScalarType.Float32 or ScalarType.BFloat16))
@@ -40,100 +44,76 @@ public sealed class ImageModel : IDisposable
         }
 
         Scheduler = Schedulers.ForMetaQuery(HuggingFaceFolder.Open(schedulerFolder).ReadSchedulerConfig().Find);
-        var transformer = HuggingFaceFolder.Open(transformerFolder);
-        TransformerConfig = SanaTransformerConfig.Read(transformer.ReadConfig());
-        var vae = HuggingFaceFolder.Open(vaeFolder);
-        var vaeConfig = AutoencoderDCConfig.Read(vae.ReadConfig());
-        AutoencoderConfig = vaeConfig;
-        if (vaeConfig.LatentChannels != TransformerConfig.InChannels || TransformerConfig.OutChannels != TransformerConfig.InChannels)
-        {
-            throw new CheckpointException(
-                $"{transformerFolder}: latents of {TransformerConfig.InChannels} channels in and {TransformerConfig.OutChannels} out do not fit the autoencoder's {vaeConfig.LatentChannels}");
-        }
-
-        if (TransformerConfig.GuidanceEmbeds)
-        {
-            throw new CheckpointException($"{transformerFolder}: guidance_embeds is true; sampling with an embedded guidance scale (Sana Sprint) is not supported");
-        }
-
-        var precision = options.Dtype == ScalarType.BFloat16 ? FusedPrecision.BFloat16 : FusedPrecision.Float32;
-        using (var weights = transformer.OpenWeights())
-        {
-            if (options.AllowFused && options.Device.type == DeviceType.CPU && FusedSanaTransformer.WhyUnsupported(TransformerConfig, precision) is null)
-            {
-                fused = FusedSanaTransformer.Load(weights, TransformerConfig, precision);
-            }
-            else
-            {
-                plain = SanaTransformer2DModel.Load(weights, TransformerConfig, options.Dtype, options.Device);
-            }
-        }
-
+        network = DiffusionNetwork.Load(networkFolder, options);
         try
         {
-            using var weights = vae.OpenWeights();
-            if (options.AllowFused && options.Device.type == DeviceType.CPU && FusedDecoder.WhyUnsupported(vaeConfig, precision) is null)
-            {
-                fusedDecoder = FusedDecoder.Load(weights, vaeConfig, precision);
-            }
-            else
-            {
-                plainDecoder = AutoencoderDC.Load(weights, vaeConfig, options.Dtype, withEncoder: false, device: options.Device);
-            }
+            decoder = DecoderNetwork.Load(vaeFolder, options);
         }
         catch
         {
-            fused?.Dispose();
-            plain?.Dispose();
+            network.Dispose();
             throw;
+        }
+
+        if (decoder.LatentChannels != network.LatentChannels)
+        {
+            Dispose();
+            throw new CheckpointException($"{networkFolder}: latents of {network.LatentChannels} channels do not fit the autoencoder's {decoder.LatentChannels}");
         }
     }
 
     public ImageModelOptions Options { get; }
 
-    public SanaTransformerConfig TransformerConfig { get; }
-
     public IScheduler Scheduler { get; }
 
-    public AutoencoderDCConfig AutoencoderConfig { get; }
+    /// <summary>Channels of the latents.</summary>
+    public int LatentChannels => network.LatentChannels;
+
+    /// <summary>Latent height and width that the network was trained at.</summary>
+    public int LatentSize => network.SampleSize;
+
+    /// <summary>Pixels along a side per latent.</summary>
+    public int PixelsPerLatent => decoder.Ratio;
+
+    /// <summary>D: channels of a condition.</summary>
+    public int ConditionChannels => network.ConditionChannels;
+
+    /// <summary>What timesteps are multiplied by before the network sees them.</summary>
+    public float TimestepScale => network.TimestepScale;
 
     /// <summary>What a picture's height and width must be multiples of.</summary>
-    public int SizeMultiplePixels => AutoencoderConfig.SpatialCompressionRatio * TransformerConfig.PatchSize;
+    public int SizeMultiplePixels => decoder.Ratio * network.LatentMultiple;
 
-    /// <summary>Height and width that the transformer was trained at.</summary>
-    public int DefaultSizePixels => TransformerConfig.SampleSize * AutoencoderConfig.SpatialCompressionRatio;
+    /// <summary>Height and width that the network was trained at.</summary>
+    public int DefaultSizePixels => network.SampleSize * decoder.Ratio;
 
     /// <summary>Smallest height or width.</summary>
     public int MinSizePixels => SizeMultiplePixels;
 
     /// <summary>Largest height or width.</summary>
-    public int MaxSidePixelsAllowed => MaxSidePixels / SizeMultiplePixels * SizeMultiplePixels;
+    public int MaxSidePixelsAllowed => network.MaxSidePixels / SizeMultiplePixels * SizeMultiplePixels;
 
     /// <summary>Which kernels run: part of the numerics fingerprint. Raised when a change of a kernel moves a bit.</summary>
-    public string KernelPath => fused is null ? "plain"
-        : (fusedDecoder is null ? "fused2-plain-decoder-" : "fused2-") + (RawKernels.Level == 2 ? "avx512" : "avx2")
-            + (fused.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "-amx" : fused.Features.HasFlag(KernelFeatures.Avx512BFloat16) ? "-bf16" : "");
+    public string KernelPath => network.KernelPath == "plain" ? "plain" : (decoder.IsFused ? "fused3-" : "fused3-plain-decoder-") + network.KernelPath;
 
     /// <param name="folder">A MetaQuery model.</param>
     /// <param name="options">Defaults to float32 on the CPU.</param>
     /// <exception cref="CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
     /// <exception cref="SchedulerException">The scheduler is not supported.</exception>
     public static ImageModel Load(MetaQueryModelFolder folder, ImageModelOptions? options = null) =>
-        Load(folder.TransformerFolder, folder.VaeFolder, folder.SchedulerFolder, options);
+        Load(folder.NetworkFolder, folder.VaeFolder, folder.SchedulerFolder, options);
 
     /// <inheritdoc cref="Load(MetaQueryModelFolder, ImageModelOptions?)"/>
-    public static ImageModel Load(string transformerFolder, string vaeFolder, string schedulerFolder, ImageModelOptions? options = null) =>
-        new(transformerFolder, vaeFolder, schedulerFolder, options ?? new ImageModelOptions());
+    public static ImageModel Load(string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions? options = null) =>
+        new(networkFolder, vaeFolder, schedulerFolder, options ?? new ImageModelOptions());
 
-    /// <summary>The transformer as one slot uses it.</summary>
+    /// <summary>The network as one slot uses it.</summary>
     /// <param name="threads">Of the fused kernels; plain operators use libtorch's own number.</param>
-    public IVelocityModel CreateVelocityModel(int threads) =>
-        fused is not null ? new FusedVelocityModel(fused, threads) : new PlainVelocityModel(plain!, Options.Device);
+    public IVelocityModel CreateVelocityModel(int threads) => network.CreateModel(threads);
 
     /// <summary>The decoder as one slot uses it.</summary>
     /// <param name="threads">Of the fused kernels; plain operators use libtorch's own number.</param>
-    public LatentDecoder CreateDecoder(int threads) =>
-        fusedDecoder is not null ? new FusedLatentDecoder(fusedDecoder, AutoencoderConfig, threads) : new PlainLatentDecoder(plainDecoder!, Options.Device);
+    public LatentDecoder CreateDecoder(int threads) => decoder.CreateDecoder(threads);
 
     /// <summary>True if a row's velocity is the same bits whatever the size of its batch.</summary>
     public bool RowsAreIndependent => Options.Device.type == DeviceType.CPU;
@@ -152,9 +132,7 @@ public sealed class ImageModel : IDisposable
 
     public void Dispose()
     {
-        fused?.Dispose();
-        plain?.Dispose();
-        fusedDecoder?.Dispose();
-        plainDecoder?.Dispose();
+        network.Dispose();
+        decoder.Dispose();
     }
 }

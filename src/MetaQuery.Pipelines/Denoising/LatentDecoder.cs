@@ -23,44 +23,45 @@ public abstract class LatentDecoder : IDisposable
     }
 }
 
-/// <summary>By the fused kernels, picture by picture.</summary>
-internal sealed class FusedLatentDecoder(FusedDecoder decoder, AutoencoderDCConfig config, int threads) : LatentDecoder
+/// <summary>By the fused kernels, picture by picture, large ones tile by tile.</summary>
+internal sealed class FusedLatentDecoder(FusedDecoder decoder, AutoencoderDCConfig config, AutoencoderTiling tiling, int threads) : LatentDecoder
 {
     private readonly FusedDecoderWorkspace workspace = new(threads);
 
     public override Tensor Decode(Tensor latents)
     {
-        var (rows, height, width) = ((int)latents.shape[0], (int)latents.shape[2], (int)latents.shape[3]);
-        var ratio = config.SpatialCompressionRatio;
-        using var flat = latents.contiguous();
-        var image = empty([rows, config.InChannels, height * ratio, width * ratio], dtype: ScalarType.Float32);
-        var from = MemoryMarshal.Cast<byte, float>(flat.bytes);
-        var to = MemoryMarshal.Cast<byte, float>(image.bytes);
-        for (var row = 0; row < rows; row++)
-        {
-            decoder.Decode(
-                from.Slice(row * from.Length / rows, from.Length / rows), height, width, to.Slice(row * (to.Length / rows), to.Length / rows), workspace);
-        }
-
-        GC.KeepAlive(image);
-        return image;
+        using var scope = NewDisposeScope();
+        return torch.cat([.. Enumerable.Range(0, (int)latents.shape[0]).Select(row => DecodeOne(latents.narrow(0, row, 1)))], 0).MoveToOuterDisposeScope();
     }
 
     protected override void Dispose(bool disposing) => workspace.Dispose();
+
+    private Tensor DecodeOne(Tensor latents) =>
+        tiling.Cuts(latents, config.SpatialCompressionRatio) ? tiling.Decode(latents, config.SpatialCompressionRatio, DecodeWhole) : DecodeWhole(latents);
+
+    private Tensor DecodeWhole(Tensor latents)
+    {
+        var (height, width, ratio) = ((int)latents.shape[2], (int)latents.shape[3], config.SpatialCompressionRatio);
+        using var flat = latents.contiguous();
+        var image = empty([1, config.InChannels, height * ratio, width * ratio], dtype: ScalarType.Float32);
+        decoder.Decode(MemoryMarshal.Cast<byte, float>(flat.bytes), height, width, MemoryMarshal.Cast<byte, float>(image.bytes), workspace);
+        GC.KeepAlive(image);
+        return image;
+    }
 }
 
 /// <summary>By plain tensor operators: picture by picture on the CPU, whose convolutions may round otherwise for another batch size.</summary>
-internal sealed class PlainLatentDecoder(AutoencoderDC autoencoder, Device device) : LatentDecoder
+internal sealed class PlainLatentDecoder(Func<Tensor, Tensor> decode, Device device) : LatentDecoder
 {
     public override Tensor Decode(Tensor latents)
     {
         using var scope = NewDisposeScope();
         if (device.type != DeviceType.CPU)
         {
-            return autoencoder.Decode(latents.to(device)).cpu().MoveToOuterDisposeScope();
+            return decode(latents.to(device)).cpu().MoveToOuterDisposeScope();
         }
 
-        var images = Enumerable.Range(0, (int)latents.shape[0]).Select(row => autoencoder.Decode(latents.narrow(0, row, 1))).ToArray();
+        var images = Enumerable.Range(0, (int)latents.shape[0]).Select(row => decode(latents.narrow(0, row, 1))).ToArray();
         return torch.cat(images, 0).MoveToOuterDisposeScope();
     }
 }

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 
 namespace MetaQuery.Pipelines;
 
-/// <summary>A diffusion transformer as one slot uses it: conditions to contexts, latents to velocities. For one thread at a time.</summary>
+/// <summary>A diffusion network as one slot uses it: conditions to contexts, latents to what the network predicts (a velocity; noise for the
+/// UNet of Stable Diffusion). For one thread at a time.</summary>
 public interface IVelocityModel : IDisposable
 {
     /// <summary>Everything the network needs of one condition, which no step changes: keys, values and the projected caption behind them.</summary>
@@ -69,16 +70,17 @@ internal sealed class FusedVelocityModel(FusedSanaTransformer transformer, int t
 /// By plain tensor operators, on any device. On the CPU each row is computed by itself, since OpenBLAS rounds a row otherwise at
 /// another place of a matrix; a GPU takes the whole batch.
 /// </summary>
-internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Device device) : IVelocityModel
+internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext> network, Device device) : IVelocityModel
+    where TContext : class, IConditionContext<TContext>
 {
     private IReadOnlyList<VelocityContext>? joinedFrom;
-    private SanaContext? joined;
+    private TContext? joined;
 
     public VelocityContext Prepare(ReadOnlySpan<float> condition, int tokens)
     {
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
-        var context = transformer.Prepare(tensor(condition.ToArray(), [1, tokens, condition.Length / tokens]).to(device));
+        var context = network.Prepare(tensor(condition.ToArray(), [1, tokens, condition.Length / tokens]).to(device));
         context.DetachFromDisposeScope();
         return new Context(context);
     }
@@ -88,12 +90,12 @@ internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Dev
     {
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
-        var once = tensor(latents.ToArray(), [latentRows, transformer.Config.InChannels, height, width]).to(device);
+        var once = tensor(latents.ToArray(), [latentRows, network.InChannels, height, width]).to(device);
         if (device.type != DeviceType.CPU)
         {
             var timesteps = new float[contexts.Count];
             Array.Fill(timesteps, timestep);
-            Copy(transformer.Forward(once.repeat([contexts.Count / latentRows, 1, 1, 1]), timesteps, Join(contexts)), velocity);
+            Copy(network.Forward(once.repeat([contexts.Count / latentRows, 1, 1, 1]), timesteps, Join(contexts)), velocity);
             return;
         }
 
@@ -102,19 +104,19 @@ internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Dev
         {
             using var rowScope = NewDisposeScope();
             Copy(
-                transformer.Forward(once.narrow(0, row % latentRows, 1), [timestep], ((Context)contexts[row]).Plain),
+                network.Forward(once.narrow(0, row % latentRows, 1), [timestep], ((Context)contexts[row]).Plain),
                 velocity.Slice(row * perRow, perRow));
         }
     }
 
     public void Dispose() => joined?.Dispose();
 
-    private SanaContext Join(IReadOnlyList<VelocityContext> contexts)
+    private TContext Join(IReadOnlyList<VelocityContext> contexts)
     {
         if (joined is null || !ReferenceEquals(joinedFrom, contexts))
         {
             joined?.Dispose();
-            joined = SanaContext.Join([.. contexts.Select(context => ((Context)context).Plain)]);
+            joined = TContext.Join([.. contexts.Select(context => ((Context)context).Plain)]);
             joined.DetachFromDisposeScope();
             joinedFrom = contexts;
         }
@@ -129,9 +131,9 @@ internal sealed class PlainVelocityModel(SanaTransformer2DModel transformer, Dev
         System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(flat.bytes).CopyTo(velocity);
     }
 
-    private sealed class Context(SanaContext plain) : VelocityContext
+    private sealed class Context(TContext plain) : VelocityContext
     {
-        public SanaContext Plain => plain;
+        public TContext Plain => plain;
 
         public override long Bytes => plain.Bytes;
 

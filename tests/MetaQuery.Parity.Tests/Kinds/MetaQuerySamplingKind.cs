@@ -12,15 +12,12 @@ public sealed class MetaQuerySamplingKind : IParityKind
 {
     public IReadOnlyList<string> Kinds => ["metaquery-sampling"];
 
-    public string? NotCovered(ParityCase parityCase) =>
-        parityCase.Has("transformer") ? null : "the SD 1.5 variant is not built yet";
-
     public void Run(ParityCase parityCase, ParityReport report)
     {
         foreach (var allowFused in new[] { false, true })
         {
             using var model = ImageModel.Load(
-                parityCase.PathOf("transformer"), parityCase.PathOf("vae"), parityCase.PathOf("scheduler"), new ImageModelOptions { AllowFused = allowFused });
+                parityCase.PathOf(parityCase.Has("unet") ? "unet" : "transformer"), parityCase.PathOf("vae"), parityCase.PathOf("scheduler"), new ImageModelOptions { AllowFused = allowFused });
             using var velocity = model.CreateVelocityModel(threads: 1);
             foreach (var (name, json) in parityCase.Cases())
             {

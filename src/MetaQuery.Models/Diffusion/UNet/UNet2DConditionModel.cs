@@ -9,7 +9,7 @@ namespace MetaQuery.Models.Diffusion;
 /// The UNet of Stable Diffusion 1 and 2 (Rombach et al., arXiv 2112.10752), as diffusers 0.33 computes it: plain tensor operators,
 /// differentiable, on any device. Pictures lie channels-last in memory.
 /// </summary>
-public sealed class UNet2DConditionModel : IDisposable
+public sealed class UNet2DConditionModel : IConditionedNetwork<UNetContext>
 {
     private readonly ParameterScope parameters;
     private readonly Conv2d convIn;
@@ -88,7 +88,7 @@ public sealed class UNet2DConditionModel : IDisposable
             throw new ArgumentException($"latents have the shape [{string.Join(", ", latents.shape)}], expected [B, {Config.InChannels}, height, width]", nameof(latents));
         }
 
-        if (timesteps.Length != latents.shape[0] || context.Rows != latents.shape[0])
+        if (timesteps.Length != latents.shape[0] || (context.KeysAndValues.Count > 0 && context.Rows != latents.shape[0]))
         {
             throw new ArgumentException($"{timesteps.Length} timesteps and a context of {context.Rows} rows were given for {latents.shape[0]} rows", nameof(timesteps));
         }
@@ -121,6 +121,8 @@ public sealed class UNet2DConditionModel : IDisposable
         return convOut.Forward(Config.Activation(x)).to(ScalarType.Float32).contiguous().MoveToOuterDisposeScope();
     }
 
+    int IConditionedNetwork<UNetContext>.InChannels => Config.InChannels;
+
     public void Dispose() => parameters.DisposeLoaded();
 
     internal static ResidualBlockOptions ResidualOptions(UNet2DConditionConfig config) =>
@@ -139,52 +141,5 @@ public sealed class UNet2DConditionModel : IDisposable
         Tap?.Invoke("time_embedding", embedding);
         embedding = Config.TimeEmbeddingActivation?.Invoke(embedding) ?? embedding;
         return Config.Activation(embedding).to(ScalarType.Float32).MoveToOuterDisposeScope();
-    }
-}
-
-/// <summary>What every step reads of a condition: keys and values per attention, [B, H, T, D] each.</summary>
-public sealed class UNetContext : IDisposable
-{
-    internal UNetContext((Tensor Keys, Tensor Values)[] keysAndValues) => KeysAndValues = keysAndValues;
-
-    /// <summary>Memory held.</summary>
-    public long Bytes => KeysAndValues.Sum(pair => (pair.Keys.NumberOfElements * pair.Keys.ElementSize) + (pair.Values.NumberOfElements * pair.Values.ElementSize));
-
-    internal IReadOnlyList<(Tensor Keys, Tensor Values)> KeysAndValues { get; }
-
-    /// <summary>B; 0 for a network without attention.</summary>
-    internal long Rows => KeysAndValues.Count == 0 ? 0 : KeysAndValues[0].Keys.shape[0];
-
-    /// <summary>One context of all rows, in order; copies.</summary>
-    /// <exception cref="ArgumentException">None are given, or their lengths differ.</exception>
-    public static UNetContext Join(IReadOnlyList<UNetContext> contexts)
-    {
-        if (contexts.Count == 0 || contexts.Select(context => context.KeysAndValues[0].Keys.shape[2]).Distinct().Count() > 1)
-        {
-            throw new ArgumentException("contexts of one batch must have the same length", nameof(contexts));
-        }
-
-        return new UNetContext([.. Enumerable.Range(0, contexts[0].KeysAndValues.Count).Select(i => (
-            torch.cat([.. contexts.Select(context => context.KeysAndValues[i].Keys)], 0),
-            torch.cat([.. contexts.Select(context => context.KeysAndValues[i].Values)], 0)))]);
-    }
-
-    /// <summary>Makes it outlive the dispose scope it was made in.</summary>
-    public void DetachFromDisposeScope()
-    {
-        foreach (var (keys, values) in KeysAndValues)
-        {
-            keys.DetachFromDisposeScope();
-            values.DetachFromDisposeScope();
-        }
-    }
-
-    public void Dispose()
-    {
-        foreach (var (keys, values) in KeysAndValues)
-        {
-            keys.Dispose();
-            values.Dispose();
-        }
     }
 }
