@@ -113,7 +113,7 @@ public sealed class SanaOddSizesTests
                 Layer($"{block}.attn2.{norm}", false, cross);
             }
 
-            foreach (var norm in config.NormElementwiseAffine ? new[] { "norm1", "norm2" } : [])
+            foreach (var norm in config.NormElementwiseAffine ? new[] { "norm2" } : [])
             {
                 Layer($"{block}.{norm}", true, width);
             }
