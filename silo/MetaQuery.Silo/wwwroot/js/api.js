@@ -132,11 +132,9 @@ export const api = {
   remove: (id) => send(job(id), { method: 'DELETE' }),
   samples: (id, from, limit, signal) => json(job(id, `/samples?${new URLSearchParams({ from, limit })}`), { signal }),
   sample: (id, position, signal) => json(job(id, `/samples/${position}`), { signal }),
-  failures: (id, signal) => json(job(id, '/failures'), { signal }),
+  failures: (id, signal) => json(job(id, '/failures?limit=1000'), { signal }),
   files: (id, signal) => json(job(id, '/files'), { signal }),
   eventsPath: (id) => job(id, '/events'),
-  imagePath: (id, position) => job(id, `/samples/${position}/image`),
-  filePath: (id, name) => job(id, `/files/${encodeURIComponent(name)}`),
 
   /** @param body JSON text of the job. */
   submit: (body, idempotencyKey) =>

@@ -1,5 +1,6 @@
-import { api, key, onKeyNeeded, setKey } from './api.js';
+import { key, onKeyNeeded, setKey } from './api.js';
 import { fill, h, icon } from './dom.js';
+import { loadModel } from './farm.js';
 import { parse } from './router.js';
 import { askForKey } from './ui/dialog.js';
 import { emptyState, notice } from './ui/notices.js';
@@ -85,12 +86,11 @@ function setUpKey() {
 /** What the header says of the farm: its model, and whether it can work. */
 async function loadFarm() {
   try {
-    const model = (await api.models()).data?.[0];
+    const model = await loadModel();
     const label = document.getElementById('model');
     label.hidden = !model;
     label.textContent = model?.id ?? '';
     label.title = 'The model that this farm makes pictures with';
-    window.dispatchEvent(new CustomEvent('modelchange', { detail: model }));
   } catch {
     // The views say what is wrong; the header then simply names no model.
   }

@@ -7,6 +7,11 @@ export function parseJson(text) {
     /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token));
 }
 
+/** JSON for people, with the numbers that `parseJson` kept as digits written as numbers again. */
+export function jsonText(object) {
+  return JSON.stringify(object, null, 2).replace(/^(  "seed": )"(\d+)"/m, '$1$2');
+}
+
 /** An object as JSON; `digits` holds fields that are whole numbers written out, of any length. */
 export function writeJson(object, digits = {}) {
   const text = JSON.stringify(object);

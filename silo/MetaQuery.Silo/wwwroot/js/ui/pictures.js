@@ -1,62 +1,32 @@
-import { api, key, send } from '../api.js';
+import { api } from '../api.js';
+import { remember } from '../views/samples.js';
 
-// An <img> cannot send an API key: with one, pictures are fetched and shown from memory.
+// The server signs the addresses of pictures and files for an hour, so that an <img> or a link, which can send no API key, can fetch them.
 
-const shown = new WeakMap();
-
-/** Shows a sample's picture in an <img>. */
-export async function showPicture(image, job, position) {
-  releasePicture(image);
-  const path = api.imagePath(job, position);
-  if (!key()) {
-    image.src = path;
-    return;
-  }
-  const token = { url: null };
-  shown.set(image, token);
-  try {
-    const blob = await (await send(path)).blob();
-    if (shown.get(image) !== token) return;
-    token.url = URL.createObjectURL(blob);
-    image.src = token.url;
-  } catch {
-    if (shown.get(image) === token) image.dispatchEvent(new Event('error'));
-  }
+/** An address of the API's own, or nothing: a picture or a file comes from nowhere else. */
+export function ownAddress(address) {
+  return typeof address === 'string' && address.startsWith('/v1/') ? address : null;
 }
 
-/** Gives a picture's memory back. */
-export function releasePicture(image) {
-  const token = shown.get(image);
-  if (token?.url) URL.revokeObjectURL(token.url);
-  shown.delete(image);
-}
-
-/** Saves what lies at a path of the API under a name. With a key, large files go to disk piece by piece where the browser can. */
-export async function download(path, name) {
-  if (!key()) {
-    save(path, name);
-    return;
-  }
-  if (window.showSaveFilePicker) {
-    let target;
+/** Shows a sample's picture in an <img>; where its address has become too old, with a new one. */
+export function showPicture(image, job, sample) {
+  image.onerror = async () => {
+    image.onerror = null;
     try {
-      target = await window.showSaveFilePicker({ suggestedName: name });
-    } catch (error) {
-      if (error.name === 'AbortError') return; // the user closed the dialog
-      throw error;
+      const fresh = await api.sample(job, sample.position);
+      remember(job, fresh);
+      image.src = ownAddress(fresh.image_url) ?? '';
+    } catch {
+      image.dispatchEvent(new Event('error')); // now it is shown as missing
     }
-    const response = await send(path);
-    await response.body.pipeTo(await target.createWritable());
-    return;
-  }
-  const url = URL.createObjectURL(await (await send(path)).blob());
-  save(url, name);
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  };
+  image.src = ownAddress(sample.image_url) ?? '';
 }
 
-function save(url, name) {
+/** Saves what lies at an address under a name. */
+export function download(address, name) {
   const link = document.createElement('a');
-  link.href = url;
+  link.href = ownAddress(address) ?? '';
   link.download = name;
   document.body.append(link);
   link.click();

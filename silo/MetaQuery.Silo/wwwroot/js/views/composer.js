@@ -1,6 +1,7 @@
 import { api } from '../api.js';
-import { announce, fill, h, icon, setAttribute } from '../dom.js';
-import { bytes, percent, plural } from '../format.js';
+import { announce, fill, h, icon, setAttribute, setText } from '../dom.js';
+import { onModel } from '../farm.js';
+import { bytes, count, percent, plural } from '../format.js';
 import { jobHash } from '../router.js';
 import { errorBox, toast } from '../ui/notices.js';
 import { readDraft, saveDraft, settingsFields } from './settings.js';
@@ -17,6 +18,7 @@ export function composer() {
   const chooser = h('input', { type: 'file', id: 'prompt-file', class: 'visually-hidden', accept: '.txt,.jsonl,.ndjson,.csv,text/plain,text/csv' });
   const chip = h('div', { class: 'file-chip', hidden: true });
   const tally = h('p', { class: 'tally', id: 'tally' });
+  const usage = h('p', { class: 'hint' });
   const problem = h('div');
   const submit = h('button', { type: 'submit', class: 'primary' }, icon('run'), h('span', null, 'Make pictures'));
   const settings = settingsFields(draft, changed);
@@ -26,7 +28,7 @@ export function composer() {
     h('h2', { id: 'composer-title' }, 'New job'),
     h('label', { for: 'prompts', class: 'field-label' }, 'Prompts'),
     drop, settings.main, settings.more, problem,
-    h('div', { class: 'submit-row' }, submit, tally));
+    h('div', { class: 'submit-row' }, submit, tally), usage);
 
   let file = null;
   let idempotency = null; // { text, key }: the same content sent again is the same job
@@ -41,9 +43,23 @@ export function composer() {
     chooser.value = '';
   });
   setUpDrop(drop, take);
-  const onModel = (event) => settings.showModel(event.detail);
-  window.addEventListener('modelchange', onModel);
+  const forget = onModel((model) => settings.showModel(model));
+  showUsage();
   changed();
+
+  /** What is left of the quotas, where there are any. */
+  async function showUsage() {
+    try {
+      const now = await api.usage();
+      const said = [
+        now.max_queued_images === null ? null : `${count(now.queued_images)} of ${plural(now.max_queued_images, 'picture')} queued`,
+        now.images_per_day === null ? null : `${count(now.images_today)} of ${count(now.images_per_day)} today`,
+      ];
+      setText(usage, said.filter(Boolean).join(', '));
+    } catch {
+      // The queue beside this form says what is wrong.
+    }
+  }
 
   function lines() {
     return prompts.value.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
@@ -139,7 +155,7 @@ export function composer() {
 
   return {
     element: form,
-    close: () => window.removeEventListener('modelchange', onModel),
+    close: forget,
     /** For a newcomer: puts examples where prompts go. */
     showExamples() {
       prompts.value = EXAMPLES.join('\n');
@@ -155,7 +171,7 @@ function mark(field, message) {
   document.getElementById(name)?.remove();
   field.closest('details')?.setAttribute('open', '');
   field.after(h('span', { class: 'field-error', id: name }, icon('failed'), h('span', null, message)));
-  const described = field.getAttribute('aria-describedby');
+  const described = (field.dataset.described ??= field.getAttribute('aria-describedby') ?? '');
   field.setAttribute('aria-invalid', 'true');
   setAttribute(field, 'aria-describedby', described ? `${name} ${described}` : name);
   field.focus();
@@ -163,7 +179,7 @@ function mark(field, message) {
   field.addEventListener('input', () => {
     document.getElementById(name)?.remove();
     field.removeAttribute('aria-invalid');
-    setAttribute(field, 'aria-describedby', described);
+    setAttribute(field, 'aria-describedby', described || null);
   }, { once: true });
 }
 

@@ -1,23 +1,27 @@
-import { api, key } from '../api.js';
+import { api } from '../api.js';
 import { fill, h, icon } from '../dom.js';
 import { bytes, plural } from '../format.js';
 import { copyButton } from '../ui/copy.js';
 import { isFinal } from '../ui/job-parts.js';
 import { emptyState, errorBox } from '../ui/notices.js';
-import { download } from '../ui/pictures.js';
+import { ownAddress } from '../ui/pictures.js';
+
+const RENEW_MS = 30 * 60_000; // addresses are good for an hour
+
+const SHARD_MS = 3000; // a shard is written and checked after its last picture
 
 /** What can be downloaded: shards as they are finished, then manifest and contact sheet. */
 export function filesSection(root, id, { job }) {
   let shown = null;
-  let problem = h('div');
+  let again;
   const stop = new AbortController();
+  const renew = setInterval(load, RENEW_MS);
 
   async function load() {
     try {
       const files = (await api.files(id, stop.signal)).data;
       const total = files.reduce((sum, file) => sum + file.bytes, 0);
-      fill(problem);
-      fill(root, problem, files.length === 0
+      fill(root, files.length === 0
         ? emptyState('No files yet', h('p', null, isFinal(job().state) ? 'The job ended before a shard was finished.' : 'A shard can be downloaded as soon as its last picture is written.'))
         : [h('p', { class: 'hint' }, `${plural(files.length, 'file')}, ${bytes(total)}. Shards are WebDataset tar files: picture, caption and JSON of each sample.`), table(files)]);
     } catch (error) {
@@ -33,16 +37,7 @@ export function filesSection(root, id, { job }) {
   }
 
   function link(file) {
-    const path = api.filePath(id, file.name);
-    return h('a', { href: path, download: file.name, onclick: async (event) => {
-      if (!key()) return; // an ordinary download then
-      event.preventDefault();
-      try {
-        await download(path, file.name);
-      } catch (error) {
-        fill(problem, errorBox(error, { title: `${file.name} was not downloaded` }));
-      }
-    } }, icon('download'), ' ', file.name);
+    return h('a', { href: ownAddress(file.url), download: file.name }, icon('download'), ' ', file.name);
   }
 
   return {
@@ -52,7 +47,13 @@ export function filesSection(root, id, { job }) {
       if (mark === shown) return;
       shown = mark;
       load();
+      clearTimeout(again);
+      again = setTimeout(load, SHARD_MS);
     },
-    close: () => stop.abort(),
+    close() {
+      clearTimeout(again);
+      clearInterval(renew);
+      stop.abort();
+    },
   };
 }

@@ -4,7 +4,7 @@ import { count, shorten } from '../format.js';
 import { jobHash, replacePlace, sampleHash } from '../router.js';
 import { isFinal, parts } from '../ui/job-parts.js';
 import { emptyState, errorBox } from '../ui/notices.js';
-import { releasePicture, showPicture } from '../ui/pictures.js';
+import { showPicture } from '../ui/pictures.js';
 import { galleryBar } from './gallery-bar.js';
 import { knownSample, loadSamples, pageOf, pageSize } from './samples.js';
 
@@ -70,7 +70,6 @@ export function gallerySection(root, id, { job, place }) {
         cells.set(position, before.get(position) ?? pictureCell(id, position));
         before.delete(position);
       }
-      for (const cell of before.values()) cell.close();
       list.replaceChildren(...[...cells.values()].map((cell) => cell.element));
       list.start = from + 1;
       start = from;
@@ -181,7 +180,6 @@ export function gallerySection(root, id, { job, place }) {
     close() {
       stop.abort();
       clearTimeout(timer);
-      for (const cell of cells.values()) cell.close();
     },
   };
 
@@ -193,7 +191,6 @@ export function gallerySection(root, id, { job, place }) {
 
 function pictureCell(id, position) {
   const element = h('li', { class: 'cell', 'aria-hidden': 'true', dataset: { position, state: 'waiting' } }, h('span', { class: 'number' }, count(position + 1)));
-  let image = null;
   let shown = null;
   let failure = null;
   return {
@@ -205,16 +202,16 @@ function pictureCell(id, position) {
       failure = null;
       element.removeAttribute('aria-hidden');
       element.dataset.state = 'made';
-      image = h('img', { alt: '', decoding: 'async', loading: 'lazy' });
+      const image = h('img', { alt: '', decoding: 'async', loading: 'lazy' });
       const caption = h('span', { class: 'caption' });
       setText(caption, shorten(sample.prompt, 300));
       const link = h('a', { href: sampleHash(id, position, pageOf(position)), tabindex: -1, title: shorten(sample.prompt, 300), 'aria-label': `Picture ${position + 1}: ${shorten(sample.prompt, 300)}` }, image, caption);
-      image.addEventListener('error', () => (element.dataset.state = 'broken'));
+      image.addEventListener('error', () => (element.dataset.state = image.onerror ? 'made' : 'broken'));
       image.addEventListener('load', () => {
         element.dataset.state = 'made';
         image.classList.toggle('pixels', image.naturalWidth <= 128);
       });
-      showPicture(image, id, position);
+      showPicture(image, id, sample);
       fill(element, link);
     },
     setFailure(one) {
@@ -227,9 +224,6 @@ function pictureCell(id, position) {
       } else {
         fill(element, h('span', { class: 'number' }, count(position + 1)));
       }
-    },
-    close() {
-      if (image) releasePicture(image);
     },
   };
 }

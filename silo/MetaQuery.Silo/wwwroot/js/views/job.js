@@ -118,8 +118,9 @@ export function jobView(root, route) {
     setAttribute(reason, 'hidden', job.reason ? null : '');
     bar.update(job);
     setText(done, share.images > 0 ? percent((share.written + share.failed) / share.images) : '0 %');
-    setText(speed, !over && job.images_per_second > 0 ? rate(job.images_per_second) : '–');
     const took = over && job.started_at && job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null;
+    const pace = took > 0 ? share.written / took : over ? 0 : job.images_per_second;
+    setText(speed, pace > 0 ? rate(pace) : '–');
     setText(leftLabel, over ? 'Took' : 'Time left');
     setText(left, over ? duration(took) : duration(job.seconds_left));
     actions.update(job);

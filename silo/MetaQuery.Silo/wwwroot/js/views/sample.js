@@ -1,11 +1,12 @@
 import { api } from '../api.js';
 import { announce, fill, h, icon, setAttribute } from '../dom.js';
 import { count } from '../format.js';
+import { jsonText } from '../json.js';
 import { jobHash, replacePlace, sampleHash } from '../router.js';
 import { copyButton } from '../ui/copy.js';
 import { parts } from '../ui/job-parts.js';
 import { errorBox, toast } from '../ui/notices.js';
-import { download, releasePicture, showPicture } from '../ui/pictures.js';
+import { download, showPicture } from '../ui/pictures.js';
 import { knownSample, neighbour, pageOf, remember } from './samples.js';
 
 // A sample's JSON by the names of docs/data.md; whatever else the prompt file brought along follows.
@@ -32,7 +33,7 @@ export function sampleDialog(id, { job }) {
     parts_.previous = h('button', { type: 'button', class: 'turn', 'aria-label': 'Previous picture', 'aria-keyshortcuts': 'ArrowLeft', title: 'Previous (←)', onclick: () => turn(-1) }, icon('left'));
     parts_.next = h('button', { type: 'button', class: 'turn', 'aria-label': 'Next picture', 'aria-keyshortcuts': 'ArrowRight', title: 'Next (→)', onclick: () => turn(1) }, icon('right'));
     parts_.image.addEventListener('load', () => parts_.image.classList.toggle('pixels', parts_.image.naturalWidth <= 128));
-    parts_.image.addEventListener('error', () => fill(parts_.problem, errorBox({ message: 'The picture’s file could not be read.' }, { title: 'No picture' })));
+    parts_.image.addEventListener('error', () => parts_.image.onerror === null && fill(parts_.problem, errorBox({ message: 'The picture’s file could not be read.' }, { title: 'No picture' })));
     dialog = h('dialog', { class: 'sample', 'aria-labelledby': 'sample-title' },
       h('div', { class: 'sample-head' }, parts_.title,
         h('button', { type: 'button', class: 'quiet', 'aria-label': 'Close', title: 'Close (Esc)', onclick: () => dialog.close() }, icon('close'))),
@@ -41,7 +42,7 @@ export function sampleDialog(id, { job }) {
         h('div', { class: 'provenance' }, parts_.problem, parts_.facts,
           h('div', { class: 'sample-buttons' },
             h('button', { type: 'button', onclick: save }, icon('download'), h('span', null, 'Download')),
-            copyButton('Copy as JSON', () => JSON.stringify(sample?.metadata ?? {}, null, 2), { withText: true })))));
+            copyButton('Copy as JSON', () => jsonText(sample?.metadata ?? {}), { withText: true })))));
     dialog.addEventListener('keydown', (event) => {
       if (event.altKey || event.ctrlKey || event.metaKey) return;
       if (event.key === 'ArrowLeft') turn(-1);
@@ -58,7 +59,6 @@ export function sampleDialog(id, { job }) {
 
   function closed() {
     if (!dialog) return;
-    releasePicture(parts_.image);
     dialog.remove();
     dialog = null;
     const last = position;
@@ -93,7 +93,7 @@ export function sampleDialog(id, { job }) {
     fill(parts_.title, `Picture ${count(found.position + 1)} of ${count(total)}`);
     parts_.problem.replaceChildren();
     parts_.image.alt = found.prompt;
-    showPicture(parts_.image, id, found.position);
+    showPicture(parts_.image, id, found);
     fill(parts_.facts, facts(found).map(([label, text, kind]) =>
       h('div', { class: kind === 'text' ? 'fact wide' : 'fact' }, h('dt', null, label),
         h('dd', { class: kind === 'copy' ? 'mono' : null }, h('span', null, text), (kind === 'copy' || kind === 'text') && copyButton(`Copy ${label.toLowerCase()}`, () => text)))));
@@ -122,7 +122,8 @@ export function sampleDialog(id, { job }) {
   async function save() {
     if (!sample) return;
     try {
-      await download(api.imagePath(id, sample.position), `${sample.key}.${job().settings.format}`);
+      sample = await api.sample(id, sample.position); // with an address that was signed just now
+      download(sample.image_url, `${sample.key}.${job().settings.format}`);
     } catch (error) {
       toast(error.message);
     }
@@ -134,7 +135,6 @@ export function sampleDialog(id, { job }) {
       if (!dialog) return;
       const open_ = dialog;
       dialog = null; // the place has changed already
-      releasePicture(parts_.image);
       open_.close();
       open_.remove();
     },

@@ -65,10 +65,10 @@ export function settingsFields(draft, changed) {
     },
     showModel(model) {
       if (!model) return;
-      const defaults = model.defaults ?? model.metaquery ?? model;
-      if (defaults.size) inputs.size.placeholder = `auto (${defaults.size})`;
-      if (defaults.steps) inputs.steps.placeholder = String(defaults.steps);
-      if (defaults.guidance !== undefined) inputs.guidance.placeholder = String(defaults.guidance);
+      inputs.size.placeholder = `auto: ${model.default_size}`;
+      inputs.steps.placeholder = String(model.default_steps);
+      inputs.guidance.placeholder = String(model.default_guidance);
+      limits.textContent = `${model.id} makes pictures of ${model.min_size} to ${model.max_size} pixels a side, in multiples of ${model.size_multiple}.`;
     },
     /** What is wrong, or null: { field, message }. The farm checks everything again. */
     check() {

@@ -22,10 +22,12 @@ export function workersView(root) {
     h('section', { class: 'cache', 'aria-labelledby': 'cache-title' }, h('h2', { id: 'cache-title' }, 'Condition cache'),
       h('p', { class: 'hint' }, 'A prompt passes the language model once; what comes of it is kept and shared by all pictures of that prompt.'), cache));
 
+  let mayDrain = false;
   const polling = poll(load, { every: 2000, onError: (error) => showError(error, 'The workers cannot be shown') });
 
   async function load(signal) {
-    const [workers, counters] = await Promise.all([api.workers(signal), api.cache(signal)]);
+    const [workers, counters, asker] = await Promise.all([api.workers(signal), api.cache(signal), api.usage(signal)]);
+    mayDrain = asker.admin;
     problem.replaceChildren();
     showWorkers(workers.data);
     showCache(counters);
@@ -44,7 +46,7 @@ export function workersView(root) {
     const busy = workers.reduce((sum, worker) => sum + worker.slots.filter((slot) => slot.activity !== 'idle').length, 0);
     const speed = workers.reduce((sum, worker) => sum + worker.images_per_second, 0);
     setText(summary, workers.length === 0 ? '' : `${plural(workers.length, 'worker')}, ${count(busy)} of ${plural(slots, 'slot')} at work, ${rate(speed)} pictures/s`);
-    keyed(list, workers, (worker) => worker.id, () => workerCard({ onDone: () => polling.now(), onError: showError }));
+    keyed(list, workers, (worker) => worker.id, () => workerCard({ mayDrain: () => mayDrain, onDone: () => polling.now(), onError: showError }));
     if (workers.length > 0) empty.replaceChildren();
     else if (empty.childElementCount === 0) {
       fill(empty, emptyState('No workers', h('p', null, 'Jobs wait until one joins. “./farm serve” brings its own; beside a farm that uses Redis, start more on any machine that sees it:'),
@@ -71,7 +73,7 @@ export function workersView(root) {
   return { update() {}, close: () => polling.stop() };
 }
 
-function workerCard({ onDone, onError }) {
+function workerCard({ mayDrain, onDone, onError }) {
   const name = h('h2', null);
   const state = h('span', { class: 'state' });
   const about = h('p', { class: 'about' });
@@ -105,7 +107,7 @@ function workerCard({ onDone, onError }) {
         fill(state, icon(silent ? 'warning' : ICONS[next.state] ?? 'clock'), h('span', null, silent ? 'Silent' : words(next.state)));
       }
       setAttribute(drain, 'aria-label', `Drain ${next.id}`);
-      drain.hidden = next.state !== 'running';
+      drain.hidden = next.state !== 'running' || !mayDrain();
       setText(about, [`${next.host}, process ${next.process_id}`, next.roles.join(' + '), next.device, `lane ${next.lane}`, `since ${moment(next.started_at)}`,
         silent ? `last heard of ${duration(next.seconds_since_heartbeat)} ago` : null].filter(Boolean).join(' · '));
       showFigures(next);
