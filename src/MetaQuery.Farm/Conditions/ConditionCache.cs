@@ -3,32 +3,46 @@ namespace MetaQuery.Farm;
 /// <summary>A condition that is wanted.</summary>
 /// <param name="Key">Its name.</param>
 /// <param name="Request">What to encode where no tier holds it.</param>
-/// <param name="KeepOnDisk">Whether it will be wanted again long after; otherwise memory alone holds it.</param>
+/// <param name="KeepOnDisk">Whether it will be wanted again long after; otherwise it goes only to the tiers that keep all.</param>
 public readonly record struct ConditionLookup(ConditionKey Key, ConditionRequest Request, bool KeepOnDisk);
 
-/// <summary>Conditions by key: a byte-bounded memory tier (least recently used goes first), a disk tier, and single flight.</summary>
-/// <remarks>Thread-safe. What is asked for by several threads at once is encoded by the first of them; the others wait for it.</remarks>
+/// <summary>Conditions by key: memory first (least recently used goes first), then other tiers in their order, and single flight.</summary>
+/// <remarks>
+/// Thread-safe. What is asked for by several threads at once is made by the first of them; with a board, by one process of the farm.
+/// An entry that is evicted or damaged is simply not there: it is made again.
+/// </remarks>
 public sealed class ConditionCache
 {
-    private readonly long _memoryBudgetBytes;
-    private readonly DiskConditionTier? _disk;
+    private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(20);
+
+    private readonly IReadOnlyList<IConditionTier> _tiers;
+    private readonly IFlightBoard? _board;
     private readonly Lock _gate = new();
-    private readonly Dictionary<ConditionKey, LinkedListNode<(ConditionKey Key, byte[] Condition)>> _memory = [];
-    private readonly LinkedList<(ConditionKey Key, byte[] Condition)> _leastRecentFirst = [];
+    private readonly ConditionMemory _memory;
+    private readonly RecentKeys _made = new(1 << 16);
     private readonly Dictionary<ConditionKey, TaskCompletionSource<byte[]?>> _flights = [];
-    private long _memoryBytes;
+    private readonly Dictionary<string, long> _tierHits = new(StringComparer.Ordinal);
     private long _memoryHits;
-    private long _diskHits;
     private long _misses;
+    private long _madeAgain;
     private long _sharedFlights;
-    private long _evictions;
     private long _corruptEntries;
 
-    public ConditionCache(long memoryBudgetBytes, DiskConditionTier? disk)
+    /// <param name="memoryBudgetBytes">Of the memory tier.</param>
+    /// <param name="tiers">The others, in the order in which they are asked.</param>
+    /// <param name="board">Keeps processes from making the same condition; null where there is one process.</param>
+    public ConditionCache(long memoryBudgetBytes, IReadOnlyList<IConditionTier> tiers, IFlightBoard? board = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(memoryBudgetBytes);
-        _memoryBudgetBytes = memoryBudgetBytes;
-        _disk = disk;
+        ArgumentNullException.ThrowIfNull(tiers);
+        _memory = new ConditionMemory(memoryBudgetBytes);
+        _tiers = tiers;
+        _board = board;
+    }
+
+    public ConditionCache(long memoryBudgetBytes, DiskConditionTier? disk)
+        : this(memoryBudgetBytes, disk is null ? [] : [disk])
+    {
     }
 
     public ConditionCacheCounters Counters
@@ -38,14 +52,59 @@ public sealed class ConditionCache
             lock (_gate)
             {
                 return new ConditionCacheCounters(
-                    _memoryHits, _diskHits, _misses, _sharedFlights, _evictions, _corruptEntries, _memoryBytes, _disk?.Bytes ?? 0);
+                    _memoryHits, _tierHits.GetValueOrDefault("disk"), _misses, _sharedFlights, _memory.Evictions,
+                    _corruptEntries, _memory.Bytes, BytesOf("disk"))
+                {
+                    RedisHits = _tierHits.GetValueOrDefault("redis"),
+                    RedisBytes = BytesOf("redis"),
+                    MadeAgain = _madeAgain,
+                };
             }
         }
     }
 
+    /// <summary>Looks into memory and the tiers; makes nothing.</summary>
+    /// <returns>The condition, not to be written to; null where no tier holds it.</returns>
+    /// <exception cref="FarmException">A tier cannot be reached.</exception>
+    /// <exception cref="Data.StorageException">A tier cannot be read.</exception>
+    public byte[]? TryFind(ConditionKey key)
+    {
+        lock (_gate)
+        {
+            if (_memory.TryGet(key) is { } held)
+            {
+                _memoryHits++;
+                return held;
+            }
+        }
+
+        return ReadTiers(key);
+    }
+
+    /// <summary>Sees to it that a condition which is somewhere is where every process finds it; makes nothing.</summary>
+    /// <returns>False where no tier holds it.</returns>
+    /// <exception cref="FarmException">A tier cannot be reached.</exception>
+    /// <exception cref="Data.StorageException">A tier cannot be read or written.</exception>
+    public bool TryPublish(ConditionLookup lookup)
+    {
+        IConditionTier[] shared = [.. _tiers.Where(tier => tier.KeepsAll)];
+        if (shared.Length == 0 || Array.Exists(shared, tier => Read(tier, lookup.Key) is not null))
+        {
+            return shared.Length > 0 || TryFind(lookup.Key) is not null;
+        }
+
+        if (TryFind(lookup.Key) is not { } condition)
+        {
+            return false;
+        }
+
+        Array.ForEach(shared, tier => tier.Write(lookup.Key, condition));
+        return true;
+    }
+
     /// <summary>Finds conditions, and makes those that no tier holds in one call of <paramref name="encode"/>.</summary>
     /// <returns>One per lookup, in order. The arrays are shared: not to be written to.</returns>
-    /// <exception cref="OperationCanceledException">While waiting for another thread's pass.</exception>
+    /// <exception cref="OperationCanceledException">While waiting for another's pass.</exception>
     public byte[][] GetOrEncode(
         IReadOnlyList<ConditionLookup> lookups,
         Func<IReadOnlyList<ConditionRequest>, CancellationToken, IReadOnlyList<byte[]>> encode,
@@ -54,152 +113,110 @@ public sealed class ConditionCache
         ArgumentNullException.ThrowIfNull(lookups);
         ArgumentNullException.ThrowIfNull(encode);
         var found = new byte[lookups.Count][];
-        bool wanting = true;
-        while (wanting)
+        int[] wanted = [.. Enumerable.Range(0, lookups.Count)];
+        while (wanted.Length > 0)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var own = new List<int>();
-            var ownKeys = new HashSet<ConditionKey>();
-            var waits = new List<(int Index, Task<byte[]?> Flight)>();
-            lock (_gate)
+            using ConditionFlights flights = Depart([.. wanted.Select(index => lookups[index])]);
+            if (flights.ToMake is { Count: > 0 } missing)
             {
-                for (int i = 0; i < found.Length; i++)
-                {
-                    if (found[i] is not null)
-                    {
-                        continue;
-                    }
-
-                    ConditionKey key = lookups[i].Key;
-                    if (_memory.TryGetValue(key, out var entry))
-                    {
-                        _memoryHits++;
-                        _leastRecentFirst.Remove(entry);
-                        _leastRecentFirst.AddLast(entry);
-                        found[i] = entry.Value.Condition;
-                    }
-                    else if (_flights.TryGetValue(key, out TaskCompletionSource<byte[]?>? flight))
-                    {
-                        waits.Add((i, flight.Task));
-                    }
-                    else
-                    {
-                        _flights.Add(key, new TaskCompletionSource<byte[]?>(TaskCreationOptions.RunContinuationsAsynchronously));
-                        own.Add(i);
-                        ownKeys.Add(key);
-                    }
-                }
+                // own flights end before others' are waited for: two threads that wait for each other's cannot both be stuck
+                flights.Land(encode([.. missing.Select(lookup => lookup.Request)], cancellationToken));
             }
 
-            // own flights end before others' are waited for: two threads that wait for each other's cannot both be stuck
-            Fly(lookups, own, found, encode, cancellationToken);
-            wanting = false;
-            foreach ((int index, Task<byte[]?> flight) in waits)
+            foreach ((int place, Task<byte[]?>? landing) in flights.Elsewhere.Where(flight => flight.Landing is not null))
             {
-                flight.Wait(cancellationToken);
-                if (flight.Result is { } condition)
-                {
-                    found[index] = condition;
-                    Interlocked.Increment(ref ownKeys.Contains(lookups[index].Key) ? ref _memoryHits : ref _sharedFlights);
-                }
-                else
-                {
-                    wanting = true; // its maker failed: this caller tries itself
-                }
+                landing!.Wait(cancellationToken);
+                flights.Found[place] = landing.Result; // null where its maker failed: this caller tries itself
             }
+
+            if (flights.Elsewhere.Exists(flight => flight.Landing is null))
+            {
+                cancellationToken.WaitHandle.WaitOne(AskAgain); // another process says nothing when it is done
+            }
+
+            for (int i = 0; i < wanted.Length; i++)
+            {
+                found[wanted[i]] = flights.Found[i]!;
+            }
+
+            wanted = [.. wanted.Where(index => found[index] is null)];
         }
 
         return found;
     }
 
-    private void Fly(
-        IReadOnlyList<ConditionLookup> lookups, List<int> own, byte[]?[] found,
-        Func<IReadOnlyList<ConditionRequest>, CancellationToken, IReadOnlyList<byte[]>> encode, CancellationToken cancellationToken)
+    /// <summary>Finds what is there, and takes the right to make what is not and nobody else makes.</summary>
+    /// <exception cref="FarmException">A tier or the board cannot be reached.</exception>
+    /// <exception cref="Data.StorageException">A tier cannot be read.</exception>
+    internal ConditionFlights Depart(IReadOnlyList<ConditionLookup> lookups)
     {
-        int landed = 0;
-        try
-        {
-            var missing = new List<int>();
-            foreach (int index in own)
-            {
-                bool corrupt = false;
-                if (_disk?.TryRead(lookups[index].Key, out corrupt) is { } condition)
-                {
-                    Interlocked.Increment(ref _diskHits);
-                    found[index] = condition;
-                    Land(lookups[index].Key, condition);
-                    landed++;
-                    continue;
-                }
-
-                if (corrupt)
-                {
-                    Interlocked.Increment(ref _corruptEntries);
-                }
-
-                missing.Add(index);
-            }
-
-            if (missing.Count == 0)
-            {
-                return;
-            }
-
-            IReadOnlyList<byte[]> made = encode([.. missing.Select(index => lookups[index].Request)], cancellationToken);
-            if (made.Count != missing.Count)
-            {
-                throw new InvalidOperationException($"the encoder gave {made.Count} conditions for {missing.Count} requests");
-            }
-
-            Interlocked.Add(ref _misses, missing.Count);
-            for (int i = 0; i < missing.Count; i++)
-            {
-                ConditionLookup lookup = lookups[missing[i]];
-                if (lookup.KeepOnDisk)
-                {
-                    _disk?.Write(lookup.Key, made[i]);
-                }
-
-                found[missing[i]] = made[i];
-                Land(lookup.Key, made[i]);
-                landed++;
-            }
-        }
-        finally
-        {
-            if (landed < own.Count)
-            {
-                foreach (int index in own.Where(index => found[index] is null))
-                {
-                    End(lookups[index].Key, null);
-                }
-            }
-        }
-    }
-
-    private void Land(ConditionKey key, byte[] condition)
-    {
+        var flights = new ConditionFlights(this, lookups.Count);
+        var own = new Queue<int>();
         lock (_gate)
         {
-            if (condition.Length <= _memoryBudgetBytes)
+            for (int i = 0; i < lookups.Count; i++)
             {
-                _memory[key] = _leastRecentFirst.AddLast((key, condition));
-                _memoryBytes += condition.Length;
-                while (_memoryBytes > _memoryBudgetBytes)
+                ConditionKey key = lookups[i].Key;
+                if (_memory.TryGet(key) is { } held)
                 {
-                    (ConditionKey oldest, byte[] dropped) = _leastRecentFirst.First!.Value;
-                    _leastRecentFirst.RemoveFirst();
-                    _memory.Remove(oldest);
-                    _memoryBytes -= dropped.Length;
-                    _evictions++;
+                    _memoryHits++;
+                    flights.Found[i] = held;
+                }
+                else if (_flights.TryGetValue(key, out TaskCompletionSource<byte[]?>? flight))
+                {
+                    _sharedFlights++;
+                    flights.Elsewhere.Add((i, flight.Task));
+                }
+                else
+                {
+                    _flights.Add(key, new TaskCompletionSource<byte[]?>(TaskCreationOptions.RunContinuationsAsynchronously));
+                    own.Enqueue(i);
                 }
             }
         }
 
-        End(key, condition);
+        try
+        {
+            for (; own.TryPeek(out int place); own.Dequeue())
+            {
+                Board(flights, place, lookups[place]);
+            }
+        }
+        catch
+        {
+            flights.Dispose();
+            foreach (int place in own)
+            {
+                EndFlight(lookups[place].Key, null);
+            }
+
+            throw;
+        }
+
+        return flights;
     }
 
-    private void End(ConditionKey key, byte[]? condition)
+    /// <summary>Keeps a new condition in memory and in every tier that it belongs to.</summary>
+    internal void Keep(ConditionLookup lookup, byte[] condition)
+    {
+        foreach (IConditionTier tier in _tiers)
+        {
+            if (tier.KeepsAll || lookup.KeepOnDisk)
+            {
+                tier.Write(lookup.Key, condition);
+            }
+        }
+
+        lock (_gate)
+        {
+            _misses++;
+            _madeAgain += _made.Add(lookup.Key) ? 0 : 1;
+            _memory.Add(lookup.Key, condition);
+        }
+    }
+
+    internal void EndFlight(ConditionKey key, byte[]? condition)
     {
         TaskCompletionSource<byte[]?>? flight;
         lock (_gate)
@@ -209,4 +226,78 @@ public sealed class ConditionCache
 
         flight?.SetResult(condition);
     }
+
+    private void Board(ConditionFlights flights, int place, ConditionLookup lookup)
+    {
+        byte[]? condition = ReadTiers(lookup.Key);
+        if (condition is not null || _board is null)
+        {
+            Take(condition, right: null);
+            return;
+        }
+
+        IDisposable? right = _board.TryTake(lookup.Key);
+        if (right is null)
+        {
+            flights.Elsewhere.Add((place, null));
+            EndFlight(lookup.Key, null);
+            return;
+        }
+
+        try
+        {
+            condition = ReadTiers(lookup.Key); // another process may have landed it between the first look and the right
+        }
+        catch
+        {
+            right.Dispose();
+            throw;
+        }
+
+        Take(condition, right);
+
+        void Take(byte[]? found, IDisposable? right)
+        {
+            if (found is null)
+            {
+                flights.AddOwn(place, lookup, right);
+                return;
+            }
+
+            flights.Found[place] = found;
+            right?.Dispose();
+            EndFlight(lookup.Key, found);
+        }
+    }
+
+    private byte[]? ReadTiers(ConditionKey key)
+    {
+        foreach (IConditionTier tier in _tiers)
+        {
+            if (Read(tier, key) is { } condition)
+            {
+                return condition;
+            }
+        }
+
+        return null;
+    }
+
+    private byte[]? Read(IConditionTier tier, ConditionKey key)
+    {
+        byte[]? condition = tier.TryRead(key, out bool isCorrupt);
+        lock (_gate)
+        {
+            _corruptEntries += isCorrupt ? 1 : 0;
+            if (condition is not null)
+            {
+                _tierHits[tier.Name] = _tierHits.GetValueOrDefault(tier.Name) + 1;
+                _memory.Add(key, condition);
+            }
+        }
+
+        return condition;
+    }
+
+    private long BytesOf(string name) => _tiers.Where(tier => tier.Name == name).Sum(tier => tier.Bytes);
 }

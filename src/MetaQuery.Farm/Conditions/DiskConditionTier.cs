@@ -7,7 +7,8 @@ namespace MetaQuery.Farm;
 /// <summary>Conditions on disk: a file each, checksummed, put under its name by a rename, bounded in bytes by last use.</summary>
 /// <remarks>
 /// A file is <c>MQCD</c>, version (1), payload length (int32, little-endian), SHA-256 of the payload, the payload. It is not synced:
-/// what a loss of power tears has a wrong checksum and is made again. Processes may share a folder.
+/// what a loss of power tears has a wrong checksum and is made again. Processes may share a folder, also from several machines: each looks
+/// again at what the others wrote whenever it has itself written a sixteenth of the budget, so that together they keep it but for that.
 /// </remarks>
 public sealed class DiskConditionTier : IConditionTier
 {
@@ -21,7 +22,7 @@ public sealed class DiskConditionTier : IConditionTier
     private readonly Dictionary<string, LinkedListNode<(string Name, long Bytes)>> _entries = [];
     private readonly LinkedList<(string Name, long Bytes)> _leastRecentFirst = [];
     private long _bytes;
-    private long _temporaries;
+    private long _writtenSinceLook;
 
     /// <exception cref="StorageException">The folder cannot be made.</exception>
     public DiskConditionTier(string folder, long budgetBytes)
@@ -32,10 +33,8 @@ public sealed class DiskConditionTier : IConditionTier
         try
         {
             Directory.CreateDirectory(folder);
-            foreach (FileInfo file in new DirectoryInfo(folder).EnumerateFiles("*.condition").OrderBy(file => file.LastWriteTimeUtc))
-            {
-                Remember(Path.GetFileNameWithoutExtension(file.Name), file.Length);
-            }
+            TemporaryFiles.RemoveDead(folder);
+            Look();
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -101,7 +100,7 @@ public sealed class DiskConditionTier : IConditionTier
     {
         string name = key.ToString();
         string path = PathOf(name);
-        string temporary = $"{path}.{Environment.ProcessId}-{Interlocked.Increment(ref _temporaries)}";
+        string temporary = TemporaryFiles.NameFor(path);
         Span<byte> header = stackalloc byte[HeaderBytes];
         Magic.CopyTo(header);
         BinaryPrimitives.WriteInt32LittleEndian(header[4..], Version);
@@ -124,7 +123,41 @@ public sealed class DiskConditionTier : IConditionTier
         }
 
         Remember(name, HeaderBytes + condition.Length);
+        if (Interlocked.Add(ref _writtenSinceLook, HeaderBytes + condition.Length) > _budgetBytes / 16)
+        {
+            Interlocked.Exchange(ref _writtenSinceLook, 0);
+            Look();
+        }
+
         DropOldest();
+    }
+
+    /// <summary>Learns of entries that others wrote; those it knows keep their place in the order of use.</summary>
+    private void Look()
+    {
+        FileInfo[] files;
+        try
+        {
+            files = [.. new DirectoryInfo(_folder).EnumerateFiles("*.condition").Where(file => file.Exists).OrderBy(file => file.LastWriteTimeUtc)];
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, _folder);
+        }
+
+        foreach (FileInfo file in files)
+        {
+            string name = Path.GetFileNameWithoutExtension(file.Name);
+            lock (_gate)
+            {
+                if (_entries.ContainsKey(name))
+                {
+                    continue;
+                }
+            }
+
+            Remember(name, file.Length);
+        }
     }
 
     private string PathOf(string name) => Path.Combine(_folder, name + ".condition");

@@ -80,11 +80,21 @@ public sealed record JobStats(
 /// <param name="Misses">Lookups that made the condition.</param>
 /// <param name="SharedFlights">Lookups that waited for a condition another thread was making.</param>
 /// <param name="Evictions">Entries dropped from memory to keep its byte budget.</param>
-/// <param name="CorruptEntries">Disk entries whose checksum was wrong: made again.</param>
+/// <param name="CorruptEntries">Entries of any tier whose checksum was wrong: made again.</param>
 /// <param name="MemoryBytes">Bytes held in memory.</param>
 /// <param name="DiskBytes">Bytes held on disk.</param>
 public sealed record ConditionCacheCounters(
-    long MemoryHits, long DiskHits, long Misses, long SharedFlights, long Evictions, long CorruptEntries, long MemoryBytes, long DiskBytes);
+    long MemoryHits, long DiskHits, long Misses, long SharedFlights, long Evictions, long CorruptEntries, long MemoryBytes, long DiskBytes)
+{
+    /// <summary>Lookups answered from Redis.</summary>
+    public long RedisHits { get; init; }
+
+    /// <summary>Bytes held in Redis.</summary>
+    public long RedisBytes { get; init; }
+
+    /// <summary>Of <see cref="Misses"/>: conditions that this process had made before (among its last 65,536).</summary>
+    public long MadeAgain { get; init; }
+}
 
 /// <summary>What <c>--dry-run</c> says.</summary>
 /// <param name="Prompts">Valid prompts, duplicates counted each time.</param>

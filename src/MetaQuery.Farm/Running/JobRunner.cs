@@ -42,7 +42,7 @@ internal sealed class JobRunner
         _meter = meter;
         _onImage = onImage;
         _stages = new StageClock(options.Clock);
-        _maker = new SampleMaker(plan);
+        _maker = new SampleMaker(plan.Images);
         _made = new BlockingCollection<Made>(boundedCapacity: 4 * options.Slots);
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         _coordinator = new JobCoordinator(
@@ -307,7 +307,7 @@ internal sealed class JobRunner
     {
         foreach ((PlannedImage planned, RgbImage picture) in made.Pictures)
         {
-            (byte[] image, byte[] caption, byte[] json) = _stages.Time("image", () => _maker.Make(planned, picture));
+            (byte[] image, byte[] caption, byte[] json) = _stages.Time("image", () => _maker.Make(ItemOf(planned), picture));
             _stages.Time("write", () => _store.Add(new FinishedSample(planned.Position, image, caption, json)));
             _onImage?.Invoke(planned, picture, image);
             _meter.Committed(1);
@@ -320,6 +320,10 @@ internal sealed class JobRunner
             _meter.Failed(1);
         }
     }
+
+    private DenoiseItem ItemOf(PlannedImage planned) => new(
+        "", planned.Position, _plan.Layout.Key(planned.Position), planned.Prompt.Line, planned.Prompt.Settings, planned.SampleIndex, planned.Seed, default, null,
+        _plan.Settings.Size, _plan.Settings.BatchSize, _plan.Settings.Format, _plan.Settings.Quality);
 
     private static string OneLine(Exception exception) => $"{exception.GetType().Name}: {exception.Message.ReplaceLineEndings(" ")}";
 }

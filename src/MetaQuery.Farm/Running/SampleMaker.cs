@@ -7,44 +7,43 @@ using MetaQuery.Imaging;
 namespace MetaQuery.Farm;
 
 /// <summary>Turns a picture into a sample's files: image with provenance, caption, json. No time, host or job id.</summary>
-internal sealed class SampleMaker(JobPlan plan)
+/// <param name="images">The model that made the picture.</param>
+internal sealed class SampleMaker(ImageModelInfo images)
 {
-    public (byte[] Image, byte[] Caption, byte[] Json) Make(PlannedImage planned, RgbImage picture)
+    public (byte[] Image, byte[] Caption, byte[] Json) Make(DenoiseItem item, RgbImage picture)
     {
-        ResolvedSettings settings = plan.Settings;
-        LineSettings line = planned.Prompt.Settings;
         var metadata = new SampleMetadata
         {
-            Key = plan.Layout.Key(planned.Position),
-            Prompt = planned.Prompt.Line,
-            SampleIndex = planned.SampleIndex,
-            Seed = planned.Seed,
-            NumInferenceSteps = line.NumInferenceSteps,
-            GuidanceScale = line.GuidanceScale,
-            WidthPixels = settings.Size.WidthPixels,
-            HeightPixels = settings.Size.HeightPixels,
-            ModelName = plan.Images.ModelName,
-            ModelRevision = plan.Images.ModelRevision,
-            NegativePrompt = line.NegativePrompt,
+            Key = item.SampleKey,
+            Prompt = item.Prompt,
+            SampleIndex = item.SampleIndex,
+            Seed = item.Seed,
+            NumInferenceSteps = item.Settings.NumInferenceSteps,
+            GuidanceScale = item.Settings.GuidanceScale,
+            WidthPixels = item.Size.WidthPixels,
+            HeightPixels = item.Size.HeightPixels,
+            ModelName = images.ModelName,
+            ModelRevision = images.ModelRevision,
+            NegativePrompt = item.Settings.NegativePrompt,
         };
-        byte[] image = ImageEncoder.Encode(picture, settings.Format, settings.Quality, Provenance(planned));
+        byte[] image = ImageEncoder.Encode(picture, item.Format, item.Quality, Provenance(item));
         byte[] json = metadata.ToJson(Convert.ToHexStringLower(SHA256.HashData(image)));
-        return (image, Encoding.UTF8.GetBytes(planned.Prompt.Line.Prompt), json);
+        return (image, Encoding.UTF8.GetBytes(item.Prompt.Prompt), json);
     }
 
-    private List<ImageText> Provenance(PlannedImage planned)
+    private List<ImageText> Provenance(DenoiseItem item)
     {
-        LineSettings line = planned.Prompt.Settings;
+        LineSettings line = item.Settings;
         List<ImageText> texts =
         [
             new("Software", "MetaQuery.Farm"),
-            new("prompt", Printable(planned.Prompt.Line.Prompt)),
-            new("seed", planned.Seed.ToString(CultureInfo.InvariantCulture)),
-            new("sample_index", planned.SampleIndex.ToString(CultureInfo.InvariantCulture)),
+            new("prompt", Printable(item.Prompt.Prompt)),
+            new("seed", item.Seed.ToString(CultureInfo.InvariantCulture)),
+            new("sample_index", item.SampleIndex.ToString(CultureInfo.InvariantCulture)),
             new("steps", line.NumInferenceSteps.ToString(CultureInfo.InvariantCulture)),
             new("guidance", line.GuidanceScale.ToString("R", CultureInfo.InvariantCulture)),
-            new("model", plan.Images.ModelName),
-            new("model_revision", plan.Images.ModelRevision),
+            new("model", images.ModelName),
+            new("model_revision", images.ModelRevision),
         ];
         if (line.IsGuided && line.NegativePrompt.Length > 0)
         {

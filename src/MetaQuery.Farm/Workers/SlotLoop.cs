@@ -1,0 +1,174 @@
+using MetaQuery.Imaging;
+
+namespace MetaQuery.Farm;
+
+/// <summary>One slot: an OS thread with its own halves, which takes batches from the desk and hands on what it makes.</summary>
+internal sealed class SlotLoop(
+    IConditionEncoder? encoder, IImageDenoiser? denoiser, ConditionCache cache, WorkDesk desk, ResultFinisher finisher, ReportSender reports,
+    WorkerTally tally, WorkerOptions options) : IDisposable
+{
+    public SlotClock Clock { get; } = new(options.Clock);
+
+    /// <summary>The thread's body.</summary>
+    public void Run()
+    {
+        while (desk.NextBatch() is { } batch)
+        {
+            try
+            {
+                if (batch.Role == WorkRoles.Mllm)
+                {
+                    Encode(batch);
+                }
+                else
+                {
+                    Denoise(batch);
+                }
+            }
+            finally
+            {
+                desk.EndBatch(batch);
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        (encoder as IDisposable)?.Dispose();
+        (denoiser as IDisposable)?.Dispose();
+    }
+
+    private void Encode(RunningBatch batch)
+    {
+        if (TryDepart(batch) is not { } flights)
+        {
+            PutOff(batch.Rows);
+            return;
+        }
+
+        for (int i = 0; i < batch.Rows.Count; i++)
+        {
+            if (flights.Found[i] is not null)
+            {
+                reports.Send(batch.Rows[i], new EncodedOutcome(WasMade: false));
+            }
+        }
+
+        PutOff([.. flights.Elsewhere.Select(flight => batch.Rows[flight.Place])]);
+        HeldItem[] rows = [.. flights.Places.Select(place => batch.Rows[place])];
+        if (rows.Length == 0)
+        {
+            return;
+        }
+
+        ConditionRequest[] requests = [.. rows.Select(row => ((EncodeItem)row.Item).Request)];
+        if (TryCompute("encode", batch, rows, () => Checked(encoder!.Encode(requests, batch.Token), requests.Length)) is not { } made)
+        {
+            flights.Dispose();
+            return;
+        }
+
+        tally.Change(counts => counts with { EncoderCalls = counts.EncoderCalls + 1, Conditions = counts.Conditions + rows.Length });
+        finisher.Add(rows, flights, made);
+    }
+
+    private void Denoise(RunningBatch batch)
+    {
+        BatchShape shape = ((DenoiseItem)batch.Rows[0].Item).Shape;
+        var images = new DenoiseBatch(
+            shape.Size.HeightPixels, shape.Size.WidthPixels, shape.NumInferenceSteps, shape.BatchSize,
+            [
+                .. batch.Rows.Select(row => new DenoiseRow(
+                    row.Conditions.Condition, row.Conditions.Negative, ((DenoiseItem)row.Item).Settings.GuidanceScale, ((DenoiseItem)row.Item).Seed)),
+            ]);
+        if (TryCompute("denoise", batch, batch.Rows, () => Checked(denoiser!.Denoise(images, batch.Token), batch.Rows.Count, shape.Size)) is not { } pictures)
+        {
+            return;
+        }
+
+        tally.Change(counts => counts with
+        {
+            DenoiseBatches = counts.DenoiseBatches + 1,
+            Images = counts.Images + pictures.Count,
+            PaddedRows = counts.PaddedRows + shape.BatchSize - pictures.Count,
+        });
+        finisher.Add(batch.Rows, pictures);
+    }
+
+    /// <summary>Runs a half; what goes wrong is reported for every row.</summary>
+    /// <returns>Null where there is no result.</returns>
+    private T? TryCompute<T>(string stage, RunningBatch batch, IReadOnlyList<HeldItem> rows, Func<T> compute)
+        where T : class
+    {
+        try
+        {
+            return Clock.Compute(batch, rows.Count, () => tally.Stages.Time(stage, compute));
+        }
+        catch (OperationCanceledException) when (batch.Cause is CancelCause.AllGone)
+        {
+            tally.Change(counts => counts with { CancelledBatches = counts.CancelledBatches + 1 });
+        }
+        catch (OperationCanceledException) when (batch.Cause is CancelCause.Stopped)
+        {
+            tally.Change(counts => counts with { CancelledBatches = counts.CancelledBatches + 1 });
+            Report(rows, new ReturnedOutcome());
+        }
+#pragma warning disable CA1031 // whatever the model's error is, it is counted against the batch and listed with its reason
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            string reason = exception is OperationCanceledException && batch.Cause == CancelCause.TimedOut
+                ? $"the {stage} batch took longer than {batch.Limit:g}" : Outage.OneLine(exception);
+            tally.Change(counts => counts with { FailedBatches = counts.FailedBatches + 1 });
+            Report(rows, new FailedOutcome(reason, rows.Count));
+        }
+
+        return null;
+    }
+
+    private ConditionFlights? TryDepart(RunningBatch batch)
+    {
+        try
+        {
+            return cache.Depart([.. batch.Rows.Select(row => (EncodeItem)row.Item).Select(item => new ConditionLookup(item.Key, item.Request, item.KeepOnDisk))]);
+        }
+        catch (Exception exception) when (Outage.IsOne(exception, options))
+        {
+            return null;
+        }
+    }
+
+    private void PutOff(IReadOnlyList<HeldItem> rows)
+    {
+        foreach (HeldItem row in rows)
+        {
+            if (!desk.TryPutOff(row))
+            {
+                reports.Send(row, new ReturnedOutcome());
+            }
+        }
+    }
+
+    private void Report(IReadOnlyList<HeldItem> rows, WorkOutcome outcome)
+    {
+        foreach (HeldItem row in rows.Where(row => !row.IsGone))
+        {
+            reports.Send(row, outcome);
+        }
+    }
+
+    private IReadOnlyList<byte[]> Checked(IReadOnlyList<byte[]> conditions, int count)
+    {
+        int due = encoder!.Identity.ConditionBytes;
+        return conditions.Count == count && conditions.All(condition => condition.Length == due)
+            ? conditions
+            : throw new InvalidOperationException(
+                $"the encoder gave {conditions.Count} conditions for {count} prompts, of {string.Join(", ", conditions.Select(condition => condition.Length).Distinct())} bytes where {due} were due");
+    }
+
+    private static IReadOnlyList<RgbImage> Checked(IReadOnlyList<RgbImage> pictures, int count, ImageSize size) =>
+        pictures.Count == count && pictures.All(picture => picture.HeightPixels == size.HeightPixels && picture.WidthPixels == size.WidthPixels)
+            ? pictures
+            : throw new InvalidOperationException(
+                $"the denoiser gave {pictures.Count} pictures ({string.Join(", ", pictures.Select(picture => $"{picture.HeightPixels}x{picture.WidthPixels}").Distinct())}) for {count} of {size}");
+}

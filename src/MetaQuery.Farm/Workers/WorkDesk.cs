@@ -1,0 +1,305 @@
+namespace MetaQuery.Farm;
+
+/// <summary>All that a worker process holds: items on their way to a slot, batches in the slots, results on their way out.</summary>
+/// <remarks>Thread-safe. Says how much to lease, hands batches to the slots, and cancels those that are of no use any more.</remarks>
+internal sealed class WorkDesk
+{
+    private readonly object _gate = new();
+    private readonly WorkerOptions _options;
+    private readonly WorkPool _pool;
+    private readonly Dictionary<string, HeldItem> _held = [];
+    private readonly HashSet<RunningBatch> _running = [];
+    private readonly HashSet<string> _withdrawnWhileLeasing = [];
+    private readonly AsyncPulse _changed = new();
+    private WorkRoles _leasing;
+    private WorkRoles _dry;
+    private int _fetching;
+    private bool _isPaused;
+    private bool _isShut;
+
+    /// <param name="options">Of the worker.</param>
+    /// <param name="batchSize">Rows of a batch, until an image says otherwise.</param>
+    public WorkDesk(WorkerOptions options, int batchSize) => (_options, _pool) = (options, new WorkPool(options, batchSize));
+
+    /// <summary>Ends with the next change: ask for it, then look, then wait.</summary>
+    public Task Changed => _changed.Next;
+
+    /// <summary>Nothing more is begun.</summary>
+    public bool IsShut => Read(() => _isShut);
+
+    /// <summary>Nothing is held and nothing is being asked for.</summary>
+    public bool IsEmpty => Read(() => _held.Count == 0 && _leasing == WorkRoles.None);
+
+    /// <summary>Every lease that must be kept alive.</summary>
+    public IReadOnlyList<Lease> Leases => Read(() => _held.Values.Select(held => held.Lease).ToArray());
+
+    /// <summary>Whether the queue had no more the last time.</summary>
+    public bool IsDry(WorkRoles role) => Read(() => _dry.HasFlag(role));
+
+    /// <summary>Begins a call for work.</summary>
+    /// <returns>Items wanted; 0 for none now: then there is no call to end.</returns>
+    public int BeginLease(WorkRoles role)
+    {
+        lock (_gate)
+        {
+            int room = _isPaused || _isShut ? 0 : role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts;
+            if (room <= 0)
+            {
+                return 0;
+            }
+
+            _leasing |= role;
+            if (role == WorkRoles.Dit)
+            {
+                _withdrawnWhileLeasing.Clear();
+            }
+
+            return room;
+        }
+    }
+
+    /// <summary>Ends a call for work.</summary>
+    /// <param name="role">Whose.</param>
+    /// <param name="leases">What it gave; nothing also where it failed.</param>
+    /// <returns>The items, held from now on. The doubtful ones are of a job that was withdrawn meanwhile: before they were leased, or after.</returns>
+    public (IReadOnlyList<HeldItem> Held, IReadOnlyList<HeldItem> Doubtful) EndLease(WorkRoles role, IReadOnlyList<Lease> leases)
+    {
+        lock (_gate)
+        {
+            _leasing &= ~role;
+            _dry = leases.Count == 0 ? _dry | role : _dry & ~role;
+            HeldItem[] held = [.. leases.Select(Hold)];
+            HeldItem[] doubtful = [.. held.Where(item => item.Item is DenoiseItem image && _withdrawnWhileLeasing.Contains(image.JobId))];
+            if (_held.Values.Select(item => item.Item).OfType<DenoiseItem>().Select(image => image.BatchSize).DefaultIfEmpty(0).Max() is > 0 and var largest)
+            {
+                _pool.BatchSize = largest;
+            }
+
+            Change();
+            return (held, doubtful);
+        }
+    }
+
+    /// <summary>Holds an item whatever else is held: one that runs alone.</summary>
+    public HeldItem HoldAlone(Lease lease)
+    {
+        lock (_gate)
+        {
+            return Hold(lease);
+        }
+    }
+
+    /// <summary>An item is ready for a slot.</summary>
+    /// <returns>False where nothing is begun any more: it must be given back.</returns>
+    public bool TryPool(HeldItem item)
+    {
+        lock (_gate)
+        {
+            EndFetching(item);
+            if (!item.IsGone && !_isShut)
+            {
+                _pool.Add(item);
+            }
+
+            Change();
+            return item.IsGone || !_isShut;
+        }
+    }
+
+    /// <summary>An image needs no slot: it is not waited for any more.</summary>
+    public void StopFetching(HeldItem item) => Set(() => EndFetching(item));
+
+    /// <summary>A prompt that somebody else encodes now: it is looked at again after a while.</summary>
+    /// <returns>False where it must be given back.</returns>
+    public bool TryPutOff(HeldItem item)
+    {
+        lock (_gate)
+        {
+            if (!item.IsGone && !_isShut)
+            {
+                item.Batch = null;
+                _pool.PutOff(item);
+            }
+
+            return item.IsGone || !_isShut;
+        }
+    }
+
+    public IReadOnlyList<HeldItem> TakePutOff() => Read(_pool.TakePutOff);
+
+    /// <summary>Waits, on a slot's thread, for what it does next.</summary>
+    /// <returns>A batch, to be ended by <see cref="EndBatch"/>; null when the slot is to end.</returns>
+    public RunningBatch? NextBatch()
+    {
+        lock (_gate)
+        {
+            while (true)
+            {
+                if (Choose() is { } rows)
+                {
+                    return Begin(rows);
+                }
+
+                if (_isShut)
+                {
+                    return null;
+                }
+
+                Monitor.Wait(_gate);
+            }
+        }
+    }
+
+    /// <summary>A slot is done with a batch; what it made of it is still on its way.</summary>
+    public void EndBatch(RunningBatch batch)
+    {
+        lock (_gate)
+        {
+            _running.Remove(batch);
+            foreach (HeldItem row in batch.Rows.Where(row => row.Batch == batch))
+            {
+                row.Batch = null;
+            }
+        }
+
+        batch.Dispose();
+    }
+
+    /// <summary>An item's report was taken, or cannot be taken any more.</summary>
+    public void Close(HeldItem item)
+    {
+        lock (_gate)
+        {
+            EndFetching(item);
+            _held.Remove(item.Lease.Token);
+            Change();
+        }
+    }
+
+    /// <summary>A job was withdrawn: a batch that holds nothing else is cancelled.</summary>
+    public void Withdraw(string jobId)
+    {
+        lock (_gate)
+        {
+            _withdrawnWhileLeasing.Add(jobId);
+        }
+
+        Drop(held => held.Item is DenoiseItem image && image.JobId == jobId);
+    }
+
+    /// <summary>Leases that are lost.</summary>
+    /// <returns>How many of them were held.</returns>
+    public int Lose(IReadOnlyList<Lease> leases)
+    {
+        var tokens = leases.Select(lease => lease.Token).ToHashSet(StringComparer.Ordinal);
+        return tokens.Count == 0 ? 0 : Drop(held => tokens.Contains(held.Lease.Token));
+    }
+
+    /// <summary>Takes nothing more, until <see cref="Resume"/>; what is held is made.</summary>
+    public void Pause() => Set(() => _isPaused = true);
+
+    public void Resume() => Set(() => _isPaused = false);
+
+    /// <summary>Takes nothing more and begins nothing more, for good.</summary>
+    /// <param name="stop">Whether what is begun is cancelled too.</param>
+    /// <returns>What was not begun, to be given back.</returns>
+    public IReadOnlyList<HeldItem> Shut(bool stop)
+    {
+        IReadOnlyList<HeldItem> waiting;
+        RunningBatch[] running;
+        lock (_gate)
+        {
+            _isShut = true;
+            waiting = _pool.Remove(static _ => true);
+            running = stop ? [.. _running] : [];
+            Change();
+        }
+
+        Array.ForEach(running, batch => batch.Cancel(CancelCause.Stopped));
+        return waiting;
+    }
+
+    private HeldItem Hold(Lease lease)
+    {
+        var held = new HeldItem(lease) { IsFetching = lease.Item is DenoiseItem };
+        _held.Add(lease.Token, held);
+        _fetching += held.IsFetching ? 1 : 0;
+        return held;
+    }
+
+    private void EndFetching(HeldItem item)
+    {
+        _fetching -= item.IsFetching ? 1 : 0;
+        item.IsFetching = false;
+    }
+
+    /// <summary>Batches that did not stop a lease's time after they were told to.</summary>
+    public IReadOnlyList<RunningBatch> Stuck => Read(() => _running.Where(batch => batch.IsStuck(_options.LeaseTime)).ToArray());
+
+    private IReadOnlyList<HeldItem>? Choose()
+    {
+        bool isDry = _dry.HasFlag(WorkRoles.Dit);
+        bool canAsk = _options.Roles.HasFlag(WorkRoles.Dit) && !isDry && !_isPaused && !_isShut;
+        return _pool.Choose(isDry, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0));
+    }
+
+    private RunningBatch Begin(IReadOnlyList<HeldItem> rows)
+    {
+        var image = rows[0].Item as DenoiseItem;
+        var batch = new RunningBatch(rows[0].Item.Role, rows, image?.Timeout ?? _options.BatchLimit, _options.Clock);
+        foreach (HeldItem row in rows)
+        {
+            row.Batch = batch;
+        }
+
+        _running.Add(batch);
+        Change();
+        return batch;
+    }
+
+    private int Drop(Predicate<HeldItem> which)
+    {
+        HeldItem[] dropped;
+        RunningBatch[] useless;
+        lock (_gate)
+        {
+            dropped = [.. _held.Values.Where(held => which(held))];
+            foreach (HeldItem item in dropped)
+            {
+                item.IsGone = true;
+                EndFetching(item);
+                _held.Remove(item.Lease.Token);
+            }
+
+            _pool.Remove(static item => item.IsGone);
+            useless = [.. dropped.Select(item => item.Batch).OfType<RunningBatch>().Distinct().Where(batch => batch.Rows.All(row => row.IsGone))];
+            Change();
+        }
+
+        Array.ForEach(useless, batch => batch.Cancel(CancelCause.AllGone));
+        return dropped.Length;
+    }
+
+    private T Read<T>(Func<T> read)
+    {
+        lock (_gate)
+        {
+            return read();
+        }
+    }
+
+    private void Set(Action set)
+    {
+        lock (_gate)
+        {
+            set();
+            Change();
+        }
+    }
+
+    private void Change()
+    {
+        Monitor.PulseAll(_gate);
+        _changed.Pulse();
+    }
+}

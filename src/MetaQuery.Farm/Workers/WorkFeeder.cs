@@ -1,0 +1,196 @@
+namespace MetaQuery.Farm;
+
+/// <summary>Keeps the desk supplied: leases items ahead of the slots and fetches their conditions while the present batches run.</summary>
+internal sealed class WorkFeeder(
+    IWorkQueue queue, WorkerInfo worker, ConditionCache cache, WorkDesk desk, ReportSender reports, WorkerTally tally, WorkerOptions options)
+{
+    private static readonly TimeSpan PutOffFor = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>Leases items of one role until nothing more is to be begun.</summary>
+    /// <param name="role">One of the two.</param>
+    /// <param name="shut">Fires with the desk's end, so that a call for work does not hold it up.</param>
+    public async Task LeaseAsync(WorkRoles role, CancellationToken shut)
+    {
+        Backoff backoff = Outage.Backoff(options);
+        while (!desk.IsShut)
+        {
+            Task changed = desk.Changed;
+            int room = desk.BeginLease(role);
+            if (room == 0)
+            {
+                await changed.WaitAsync(shut);
+                continue;
+            }
+
+            IReadOnlyList<Lease> leases = [];
+            bool isOutage = false;
+            try
+            {
+                // the first call after work does not wait: only its answer tells that short batches need not wait for more
+                TimeSpan wait = desk.IsDry(role) ? options.LeaseWait : TimeSpan.Zero;
+                leases = await queue.LeaseAsync(new LeaseRequest(worker.Id, worker.Lane, role, room, wait), shut);
+            }
+            catch (Exception exception) when (Outage.IsOne(exception, options))
+            {
+                isOutage = true;
+            }
+            finally
+            {
+                (IReadOnlyList<HeldItem> held, IReadOnlyList<HeldItem> doubtful) = desk.EndLease(role, leases);
+                await ClearUpAsync(doubtful);
+                foreach (HeldItem item in held)
+                {
+                    await PrepareAsync(item, shut);
+                }
+            }
+
+            if (isOutage)
+            {
+                await backoff.WaitAsync(shut);
+            }
+            else
+            {
+                backoff.Reset();
+            }
+        }
+    }
+
+    /// <summary>Looks again at prompts that others were encoding.</summary>
+    public async Task LookAgainAsync(CancellationToken shut)
+    {
+        while (!desk.IsShut)
+        {
+            await Task.Delay(PutOffFor, options.Clock, shut);
+            foreach (HeldItem item in desk.TakePutOff())
+            {
+                await PrepareAsync(item, shut);
+            }
+        }
+    }
+
+    /// <summary>Now and then finishes all that is held, and then makes what killed its holders, with nothing else at work.</summary>
+    public async Task RunAloneAsync(CancellationToken shut)
+    {
+        while (!desk.IsShut)
+        {
+            await Task.Delay(options.AloneEvery, options.Clock, shut);
+            long start = options.Clock.GetTimestamp();
+            try
+            {
+                if (await queue.HasAloneAsync(worker.Lane, worker.Roles, shut))
+                {
+                    desk.Pause();
+                    await EmptyAsync(shut);
+                    await TakeTurnAsync(start, shut);
+                }
+            }
+            catch (Exception exception) when (Outage.IsOne(exception, options))
+            {
+                // looked at again with the next turn
+            }
+            finally
+            {
+                desk.Resume();
+            }
+
+            await Task.Delay(options.Clock.GetElapsedTime(start), options.Clock, shut); // as long again for everything else
+        }
+    }
+
+    private async Task TakeTurnAsync(long start, CancellationToken shut)
+    {
+        while (options.Clock.GetElapsedTime(start) < options.LeaseTime
+            && await queue.LeaseAloneAsync(worker.Id, worker.Lane, worker.Roles, shut) is { } lease)
+        {
+            await PrepareAsync(desk.HoldAlone(lease), shut);
+            await EmptyAsync(shut);
+        }
+    }
+
+    private async Task EmptyAsync(CancellationToken shut)
+    {
+        while (true)
+        {
+            Task changed = desk.Changed;
+            if (desk.IsEmpty)
+            {
+                return;
+            }
+
+            await changed.WaitAsync(shut);
+        }
+    }
+
+    /// <summary>Items of a job that was withdrawn while they were being leased: whether they were leased before it or after, the queue knows.</summary>
+    private async Task ClearUpAsync(IReadOnlyList<HeldItem> doubtful)
+    {
+        if (doubtful.Count == 0)
+        {
+            return;
+        }
+
+        try
+        {
+            int lost = desk.Lose(await queue.RenewAsync(worker.Id, [.. doubtful.Select(item => item.Lease)], CancellationToken.None));
+            tally.Change(counts => counts with { LostLeases = counts.LostLeases + lost });
+        }
+        catch (Exception exception) when (Outage.IsOne(exception, options))
+        {
+            // the next heartbeat asks again
+        }
+    }
+
+    /// <summary>Gets an item ready for a slot, or reports what makes a slot needless.</summary>
+    private async Task PrepareAsync(HeldItem item, CancellationToken shut)
+    {
+        Backoff backoff = Outage.Backoff(options);
+        while (!item.IsGone)
+        {
+            try
+            {
+                WorkOutcome? outcome = item.Item is EncodeItem prompt ? Find(prompt) : Fetch(item, (DenoiseItem)item.Item);
+                if (outcome is not null)
+                {
+                    desk.StopFetching(item);
+                    reports.Send(item, outcome);
+                }
+                else if (!desk.TryPool(item))
+                {
+                    reports.Send(item, new ReturnedOutcome());
+                }
+
+                return;
+            }
+            catch (Exception exception) when (Outage.IsOne(exception, options))
+            {
+                if (desk.IsShut)
+                {
+                    reports.Send(item, new ReturnedOutcome());
+                    return;
+                }
+            }
+
+            await backoff.WaitAsync(CancellationToken.None);
+        }
+    }
+
+    private EncodedOutcome? Find(EncodeItem item) =>
+        cache.TryPublish(new ConditionLookup(item.Key, item.Request, item.KeepOnDisk)) ? new EncodedOutcome(WasMade: false) : null;
+
+    private MissingConditionOutcome? Fetch(HeldItem held, DenoiseItem item)
+    {
+        if (cache.TryFind(item.Condition) is not { } condition)
+        {
+            return new MissingConditionOutcome(item.Condition);
+        }
+
+        byte[]? negative = null;
+        if (item.Negative is { } key && (negative = cache.TryFind(key)) is null)
+        {
+            return new MissingConditionOutcome(key);
+        }
+
+        held.Conditions = new PromptConditions(condition, negative ?? ReadOnlyMemory<byte>.Empty);
+        return null;
+    }
+}

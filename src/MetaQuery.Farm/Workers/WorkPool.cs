@@ -1,0 +1,81 @@
+namespace MetaQuery.Farm;
+
+/// <summary>What waits in a worker process for a slot, and what a free slot does next. State in, decisions out. Not thread-safe.</summary>
+/// <remarks>One batch is ready for every slot ahead of time. Slots that serve both halves encode when no more images than that are to be had.</remarks>
+/// <param name="options">Of the worker.</param>
+/// <param name="batchSize">Rows of a denoising batch, until an image says otherwise.</param>
+internal sealed class WorkPool(WorkerOptions options, int batchSize)
+{
+    private readonly BatchFormer<HeldItem> _images = new(held => (DenoiseItem)held.Item, options.Patience * options.Slots);
+    private readonly List<HeldItem> _prompts = [];
+    private readonly List<HeldItem> _putOff = [];
+
+    /// <summary>Rows of the batches that are to be filled.</summary>
+    public int BatchSize { get; set; } = batchSize;
+
+    /// <summary>Images wanted, besides those that are on their way.</summary>
+    public int RoomForImages => (options.Slots * BatchSize) - _images.Count;
+
+    /// <summary>Prompts wanted.</summary>
+    public int RoomForPrompts => (options.EncodeBatchSize * (options.Roles == WorkRoles.Mllm ? options.Slots : 1)) - _prompts.Count - _putOff.Count;
+
+    public void Add(HeldItem item)
+    {
+        if (item.Item is DenoiseItem)
+        {
+            _images.Add(item);
+        }
+        else
+        {
+            _prompts.Add(item);
+        }
+    }
+
+    /// <summary>A prompt that somebody else encodes now: it is looked at again after a while.</summary>
+    public void PutOff(HeldItem item) => _putOff.Add(item);
+
+    public IReadOnlyList<HeldItem> TakePutOff()
+    {
+        HeldItem[] items = [.. _putOff];
+        _putOff.Clear();
+        return items;
+    }
+
+    public IReadOnlyList<HeldItem> Remove(Predicate<HeldItem> which)
+    {
+        HeldItem[] removed = [.. _images.Remove(which), .. _prompts.Where(item => which(item)), .. _putOff.Where(item => which(item))];
+        _prompts.RemoveAll(which);
+        _putOff.RemoveAll(which);
+        return removed;
+    }
+
+    /// <summary>The next batch for a free slot.</summary>
+    /// <param name="isDry">Whether the queue had no more images the last time.</param>
+    /// <param name="moreMayCome">Whether images are on their way that could fill a batch.</param>
+    /// <returns>Items of one role; null where it is better to wait, or nothing is there.</returns>
+    public IReadOnlyList<HeldItem>? Choose(bool isDry, bool moreMayCome)
+    {
+        if (_prompts.Count == 0 || _images.HasUrgent)
+        {
+            return _images.Take(moreMayCome);
+        }
+
+        // only new conditions can bring more images than these
+        bool isLow = isDry && RoomForImages > 0;
+        return isLow || !_images.HasFull || _prompts.Exists(IsInteractive) ? TakePrompts() : _images.Take(moreMayCome);
+    }
+
+    private static bool IsInteractive(HeldItem item) => item.Item.Priority == JobPriority.Interactive;
+
+    private static bool IsSingle(HeldItem item) => item.Item.RunsSingly || item.Item.RunsAlone;
+
+    private HeldItem[] TakePrompts()
+    {
+        HeldItem first = _prompts.Find(IsInteractive) ?? _prompts[0];
+        HeldItem[] rows = IsSingle(first)
+            ? [first]
+            : [.. _prompts.Where(prompt => !IsSingle(prompt)).OrderByDescending(IsInteractive).Take(options.EncodeBatchSize)];
+        _prompts.RemoveAll(prompt => rows.Contains(prompt));
+        return rows;
+    }
+}

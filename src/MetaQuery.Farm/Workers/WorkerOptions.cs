@@ -1,0 +1,61 @@
+using MetaQuery.Imaging;
+
+namespace MetaQuery.Farm;
+
+/// <summary>How a worker process serves a queue: nothing here changes a byte of what it makes.</summary>
+public sealed record WorkerOptions
+{
+    /// <summary>Which halves it serves.</summary>
+    public WorkRoles Roles { get; init; } = WorkRoles.Both;
+
+    /// <summary>Batches at a time: an OS thread each, with its own halves over shared weights.</summary>
+    public int Slots { get; init; } = 1;
+
+    /// <summary>For people: <c>cpu</c> or <c>cuda:0</c>.</summary>
+    public string Device { get; init; } = "cpu";
+
+    /// <summary>Prompts per encoder call: an encoder sorts them into batches of like length, which more prompts fill better.</summary>
+    public int EncodeBatchSize { get; init; } = 16;
+
+    /// <summary>The queue's own lease time: a heartbeat goes out three times within it.</summary>
+    public TimeSpan LeaseTime { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long one call for work waits where there is none.</summary>
+    public TimeSpan LeaseWait { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Longest time of a batch whose items state none.</summary>
+    public TimeSpan BatchLimit { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>How often it looks for items that must run alone.</summary>
+    public TimeSpan AloneEvery { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Batches formed while an item waits for others of its shape, per slot; then its batch goes as it is.</summary>
+    public int Patience { get; init; } = 8;
+
+    /// <summary>Whether a full or read-only disk ends the worker; otherwise it is waited out, like a lost connection.</summary>
+    public bool EndsOnStorageFault { get; init; }
+
+    /// <summary>Is shown each picture, on a thread that encodes them: must not block.</summary>
+    public Action<DenoiseItem, RgbImage>? OnPicture { get; init; }
+
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <exception cref="JobSpecException">A value is out of range.</exception>
+    internal void Check()
+    {
+        if (Roles is WorkRoles.None or > WorkRoles.Both)
+        {
+            throw new JobSpecException("a worker serves mllm, dit or both");
+        }
+
+        if (Slots is < 1 or > 1024 || EncodeBatchSize is < 1 or > 1024 || Patience < 1)
+        {
+            throw new JobSpecException($"{Slots} slots, {EncodeBatchSize} prompts a batch: between 1 and 1024 each");
+        }
+
+        if (LeaseTime <= TimeSpan.Zero || BatchLimit <= TimeSpan.Zero || AloneEvery <= TimeSpan.Zero || LeaseWait < TimeSpan.Zero)
+        {
+            throw new JobSpecException($"lease {LeaseTime}, batch limit {BatchLimit}: expected more than nothing");
+        }
+    }
+}
