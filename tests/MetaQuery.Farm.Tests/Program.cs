@@ -1,4 +1,5 @@
 using MetaQuery.Farm.Tests.Doubles;
+using MetaQuery.Farm.Tests.Queue;
 
 namespace MetaQuery.Farm.Tests;
 
@@ -21,6 +22,12 @@ internal static class Program
                     Run.Spec(prompts, outFolder), new FarmOptions(), CancellationToken.None);
                 string peak = File.ReadLines("/proc/self/status").First(line => line.StartsWith("VmHWM:", StringComparison.Ordinal));
                 Console.WriteLine($"{plan.Prompts} {plan.UniquePrompts} {plan.Images} {peak.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]}");
+                return 0;
+            case ["journal", var path]:
+                JournalChild.WriteJournal(path);
+                return 0;
+            case ["lease", var path]:
+                await JournalChild.LeaseAndWaitAsync(path);
                 return 0;
             default:
                 Console.Error.WriteLine("this is a test project: run it with dotnet test");

@@ -47,6 +47,9 @@ public sealed class FarmJournal : IDisposable
     /// <summary>Bytes in the file.</summary>
     public long Bytes => Interlocked.Read(ref _length);
 
+    /// <summary>How often the disk was asked to sync.</summary>
+    internal long Syncs { get; private set; }
+
     /// <summary>Bytes cut off when it was opened: a torn tail.</summary>
     public long CutBytes { get; private set; }
 
@@ -198,12 +201,12 @@ public sealed class FarmJournal : IDisposable
         }
     }
 
-    internal static byte[] Encode(byte kind, ReadOnlySpan<byte> payload, long synced)
+    internal static byte[] Encode(byte kind, ReadOnlySpan<byte> payload, long synced, byte version = Version)
     {
         var record = new byte[HeaderBytes + payload.Length];
         record[0] = (byte)'M';
         record[1] = (byte)'J';
-        record[2] = Version;
+        record[2] = version;
         record[3] = kind;
         BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(4), payload.Length);
         BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(8), synced);
@@ -215,6 +218,7 @@ public sealed class FarmJournal : IDisposable
     private void Sync()
     {
         long reached = Interlocked.Read(ref _length);
+        Syncs++;
         try
         {
             RandomAccess.FlushToDisk(_file);

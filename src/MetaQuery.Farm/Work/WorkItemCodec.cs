@@ -32,8 +32,8 @@ public static class WorkItemCodec
         writer.Byte(Version);
         writer.Byte(item is EncodeItem ? Encode : Denoise);
         writer.Byte((byte)item.Priority);
-        writer.Byte((byte)((item.RunsAlone ? ItemFlags.RunsAlone : 0) | (item.RunsSingly ? ItemFlags.RunsSingly : 0)
-            | (item is EncodeItem { KeepOnDisk: true } ? ItemFlags.KeepOnDisk : 0)));
+        writer.Byte((byte)(When(item.RunsAlone, ItemFlags.RunsAlone) | When(item.RunsSingly, ItemFlags.RunsSingly)
+            | When(item is EncodeItem { KeepOnDisk: true }, ItemFlags.KeepOnDisk)));
         writer.Number(item.Attempt);
         switch (item)
         {
@@ -145,6 +145,11 @@ public static class WorkItemCodec
         var size = new ImageSize(reader.Int32(), reader.Int32());
         int batchSize = reader.Int32();
         var format = (ImageFormat)reader.Int32();
+        if (!Enum.IsDefined(format))
+        {
+            throw reader.Wrong($"there is no image format {(int)format}");
+        }
+
         int quality = reader.Int32();
         long ticks = reader.Number();
         return new DenoiseItem(
@@ -156,9 +161,9 @@ public static class WorkItemCodec
 
     private static void WriteLine(WireWriter writer, PromptLine line)
     {
-        writer.Byte((byte)((line.Id is null ? 0 : LineFlags.Id) | (line.IdIsNumber ? LineFlags.IdIsNumber : 0) | (line.Seed is null ? 0 : LineFlags.Seed)
-            | (line.NumInferenceSteps is null ? 0 : LineFlags.Steps) | (line.GuidanceScale is null ? 0 : LineFlags.Guidance)
-            | (line.NegativePrompt is null ? 0 : LineFlags.NegativePrompt)));
+        writer.Byte((byte)(When(line.Id is not null, LineFlags.Id) | When(line.IdIsNumber, LineFlags.IdIsNumber) | When(line.Seed is not null, LineFlags.Seed)
+            | When(line.NumInferenceSteps is not null, LineFlags.Steps) | When(line.GuidanceScale is not null, LineFlags.Guidance)
+            | When(line.NegativePrompt is not null, LineFlags.NegativePrompt)));
         writer.Number(line.Line);
         writer.Number(line.Index);
         writer.Text(line.Prompt);
@@ -207,4 +212,6 @@ public static class WorkItemCodec
             OtherFields = reader.Bytes().ToArray(),
         };
     }
+
+    private static T When<T>(bool holds, T flag) where T : struct, Enum => holds ? flag : default;
 }
