@@ -1,10 +1,9 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 
 namespace MetaQuery.Data;
 
 /// <summary>A file that appears under its name whole or not at all: written to a temporary name beside it, synced, renamed, its folder synced.</summary>
-public sealed partial class AtomicFile : IDisposable
+public sealed class AtomicFile : IDisposable
 {
     private const string PartialMark = ".partial-";
 
@@ -63,7 +62,9 @@ public sealed partial class AtomicFile : IDisposable
     }
 
     /// <summary>Syncs the content, gives it its name, syncs the folder. An older file under the name is replaced.</summary>
-    /// <exception cref="StorageException">Nothing has been put under the final name.</exception>
+    /// <exception cref="StorageException">
+    /// Nothing has been put under the final name; or, where only the folder's sync failed, the file is there whole but a loss of power may take it away.
+    /// </exception>
     public void Commit()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -72,6 +73,8 @@ public sealed partial class AtomicFile : IDisposable
             throw new InvalidOperationException($"{FinalPath} is committed already");
         }
 
+        // opened before the rename: what can fail fails while nothing has its final name
+        using var folder = UnixFile.OpenFolder(System.IO.Path.GetDirectoryName(FinalPath)!);
         try
         {
             _stream.Flush(flushToDisk: true);
@@ -84,7 +87,15 @@ public sealed partial class AtomicFile : IDisposable
             throw StorageException.From(exception, FinalPath);
         }
 
-        SyncFolder(System.IO.Path.GetDirectoryName(FinalPath)!);
+        folder.Sync();
+    }
+
+    /// <summary>Makes a rename or a new name in a folder last through a loss of power.</summary>
+    /// <exception cref="StorageException">The folder cannot be synced.</exception>
+    public static void SyncFolder(string folder)
+    {
+        using var opened = UnixFile.OpenFolder(folder);
+        opened.Sync();
     }
 
     /// <summary>Removes the temporary file unless committed.</summary>
@@ -110,42 +121,4 @@ public sealed partial class AtomicFile : IDisposable
             File.Delete(_temporaryPath);
         }
     }
-
-    /// <summary>Makes a rename or a new name in a folder last through a loss of power.</summary>
-    /// <exception cref="StorageException">The folder cannot be synced.</exception>
-    internal static void SyncFolder(string folder)
-    {
-        if (OperatingSystem.IsWindows())
-        {
-            return; // NTFS journals names; there is no call for it
-        }
-
-        int descriptor = Open(folder, 0 /* O_RDONLY */);
-        if (descriptor < 0)
-        {
-            throw new StorageException(StorageFault.Other, $"{folder}: cannot be opened to sync it: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
-        }
-
-        try
-        {
-            const int InvalidArgument = 22; // EINVAL: a file system that cannot sync folders (some network mounts)
-            if (Sync(descriptor) != 0 && Marshal.GetLastPInvokeError() is int error && error != InvalidArgument)
-            {
-                throw new StorageException(StorageFault.Other, $"{folder}: cannot be synced: {Marshal.GetPInvokeErrorMessage(error)}");
-            }
-        }
-        finally
-        {
-            _ = Close(descriptor);
-        }
-    }
-
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int Open(string path, int flags);
-
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
-    private static partial int Sync(int descriptor);
-
-    [LibraryImport("libc", EntryPoint = "close")]
-    private static partial int Close(int descriptor);
 }

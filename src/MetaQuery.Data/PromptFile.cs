@@ -77,17 +77,24 @@ public sealed class PromptFile
             throw new PromptFileException($"{path}: there is no such prompt file");
         }
 
+        // a pipe, a socket or a terminal can be read once at most, and opening one waits for its other end
+        if (!OperatingSystem.IsWindows() && !UnixFile.IsSeekable(path))
+        {
+            throw new PromptFileException($"{path}: is no regular file; a prompt file is read more than once, so save it first");
+        }
+
         return new PromptFile(path, format, limits ?? new PromptLimits());
     }
 
     /// <summary>Reads the whole file once.</summary>
     /// <param name="skipInvalid">False: the first invalid line is thrown once the whole file is read, with the number of all.</param>
     /// <param name="onError">Called for every invalid line.</param>
+    /// <param name="onPrompt">Called for every valid prompt, in order.</param>
     /// <param name="cancellationToken">Stops between two lines.</param>
     /// <exception cref="PromptLineException">A line is invalid and <paramref name="skipInvalid"/> is false.</exception>
     /// <exception cref="PromptFileException">Unreadable, malformed as a whole, or without any prompt.</exception>
     public PromptFileSummary Validate(
-        bool skipInvalid = false, Action<PromptLineError>? onError = null, CancellationToken cancellationToken = default)
+        bool skipInvalid = false, Action<PromptLineError>? onError = null, Action<PromptLine>? onPrompt = null, CancellationToken cancellationToken = default)
     {
         using PromptScanner scanner = Scan();
         var errors = new List<PromptLineError>();
@@ -103,6 +110,10 @@ public sealed class PromptFile
                 {
                     errors.Add(error);
                 }
+            }
+            else
+            {
+                onPrompt?.Invoke(scanner.Current!);
             }
         }
 

@@ -42,7 +42,7 @@ public sealed record EncodeTask(IReadOnlyList<PlannedPrompt> Prompts, int Failur
 public sealed record DenoiseTask(int NumInferenceSteps, bool IsGuided, IReadOnlyList<PlannedImage> Images) : FarmTask;
 
 /// <summary>An image that was given up.</summary>
-public sealed record AbandonedImage(long Position, PlannedPrompt Prompt, int SampleIndex, string Reason);
+public sealed record AbandonedImage(long Position, PromptLine Prompt, int SampleIndex, string Reason);
 
 /// <summary>How far ahead a coordinator works, in images; what it holds in memory follows from these.</summary>
 /// <param name="BatchSize">Rows of a denoising batch.</param>

@@ -1,271 +1,239 @@
 namespace MetaQuery.Farm;
 
-/// <summary>Decides what is done next in a job. State in, decisions out: no clock, no thread, no file, no tensor.</summary>
+/// <summary>Decides what of a job is handed out next, one condition or one image at a time. State in, decisions out: no clock, thread, file or tensor.</summary>
 /// <remarks>
-/// Prompts come as a stream; an encode task covers several prompts, a denoise task several prompts' images of equal steps. Memory is
-/// bounded by <see cref="CoordinatorLimits"/>. Not thread-safe: its host calls it under one lock.
-/// Every image of the stream is in exactly one of: not read yet, waiting, in a task, denoised, given up.
+/// Prompts come as a stream and are read only so far ahead as <see cref="PlanAhead"/> is told. Not thread-safe: its session calls it under one lock.
+/// Every image of the stream is in exactly one of: not read yet, waiting for a condition, ready, out, done.
 /// </remarks>
-public sealed class JobCoordinator
+internal sealed class JobCoordinator
 {
-    private readonly IEnumerator<PlannedPrompt> _source;
-    private readonly CoordinatorLimits _limits;
-    private readonly Func<PlannedPrompt, int, (long Position, ulong Seed)> _address;
-    private readonly Queue<PlannedPrompt> _unencoded = new();
-    private readonly Queue<EncodeTask> _encodeAgain = new();
-    private readonly Queue<DenoiseTask> _denoiseAgain = new();
-    private readonly Dictionary<(int Steps, bool Guided), Queue<PlannedImage>> _ready = [];
-    private bool _sourceEnded;
-    private int _readyImages;
-    private int _imagesBeingEncoded;
-    private int _tasksOut;
-    private long _lastPromptIndex = -1;
+    private const int MostPromptsAhead = 4096;
 
-    /// <param name="source">Prompts with images to make, in ascending order of their index.</param>
-    /// <param name="limits">How far to work ahead.</param>
-    /// <param name="address">Place and seed of a prompt's sample.</param>
-    public JobCoordinator(
-        IEnumerator<PlannedPrompt> source, CoordinatorLimits limits, Func<PlannedPrompt, int, (long Position, ulong Seed)> address)
+    private readonly IEnumerator<PlannedPrompt> _source;
+    private readonly JobItems _items;
+    private readonly Func<long, bool> _isSettled;
+    private readonly Queue<EncodeItem> _unasked = new();
+    private readonly Dictionary<ConditionKey, Waiting> _waiting = [];
+    private readonly Queue<Prompt> _ready = new();
+    private readonly Queue<DenoiseItem> _again = new();
+    private readonly Dictionary<long, DenoiseItem> _out = [];
+    private readonly HashSet<long> _handedOutBefore = [];
+    private int _waitingPrompts;
+    private bool _sourceEnded;
+
+    /// <param name="source">Prompts with images to make, in ascending order.</param>
+    /// <param name="items">Makes the job's items.</param>
+    /// <param name="isSettled">Whether an image is committed or given up already: it is not handed out (again).</param>
+    public JobCoordinator(IEnumerator<PlannedPrompt> source, JobItems items, Func<long, bool> isSettled)
     {
-        ArgumentNullException.ThrowIfNull(source);
-        ArgumentNullException.ThrowIfNull(limits);
-        ArgumentNullException.ThrowIfNull(address);
         _source = source;
-        _limits = limits;
-        _address = address;
+        _items = items;
+        _isSettled = isSettled;
     }
 
     /// <summary>Nothing is left to hand out and nothing is out.</summary>
-    public bool IsFinished => _tasksOut == 0 && _sourceEnded && _unencoded.Count == 0 && _encodeAgain.Count == 0
-        && _denoiseAgain.Count == 0 && _readyImages == 0;
+    public bool IsFinished => _sourceEnded && _waiting.Count == 0 && _ready.Count == 0 && _again.Count == 0 && _out.Count == 0;
 
-    /// <summary>The next task for a free slot; or null where everything that can be done is being done, or where the look at the source
-    /// has shown that all is done: <see cref="IsFinished"/> tells.</summary>
-    public FarmTask? Next()
+    /// <summary>Images read but not handed out.</summary>
+    public long ImagesAhead { get; private set; }
+
+    /// <summary>Images read, handed out or not.</summary>
+    public long ImagesPlanned { get; private set; }
+
+    /// <summary>Of these: whose conditions were there at least once.</summary>
+    public long ImagesEncoded { get; private set; }
+
+    public int ImagesOut => _out.Count;
+
+    /// <summary>Images that can be handed out at once.</summary>
+    public bool HasReadyImages => _again.Count > 0 || _ready.Count > 0;
+
+    public bool SourceEnded => _sourceEnded;
+
+    /// <summary>Reads prompts once fewer than <paramref name="least"/> images are ahead, and then until <paramref name="most"/> are: encoders get them in bursts that fill a batch.</summary>
+    public void PlanAhead(long least, long most)
     {
-        FarmTask? task = Choose();
-        if (task is not null)
+        if (_sourceEnded || ImagesAhead >= least)
         {
-            _tasksOut++;
-            if (task is EncodeTask encode)
-            {
-                _imagesBeingEncoded += CountImages(encode);
-            }
+            return;
         }
 
-        return task;
-    }
-
-    /// <summary>The conditions of an encode task's prompts are there.</summary>
-    public void Encoded(EncodeTask task, IReadOnlyList<PromptConditions> conditions)
-    {
-        ArgumentNullException.ThrowIfNull(task);
-        ArgumentNullException.ThrowIfNull(conditions);
-        if (conditions.Count != task.Prompts.Count)
+        while (ImagesAhead < most && _waitingPrompts + _ready.Count < MostPromptsAhead)
         {
-            throw new ArgumentException($"{conditions.Count} conditions for {task.Prompts.Count} prompts", nameof(conditions));
-        }
-
-        Return(task);
-        for (int i = 0; i < conditions.Count; i++)
-        {
-            PlannedPrompt prompt = task.Prompts[i];
-            (int, bool) group = (prompt.Settings.NumInferenceSteps, prompt.Settings.IsGuided);
-            if (!_ready.TryGetValue(group, out Queue<PlannedImage>? images))
-            {
-                _ready[group] = images = new Queue<PlannedImage>();
-            }
-
-            foreach (int sample in prompt.Samples)
-            {
-                (long position, ulong seed) = _address(prompt, sample);
-                images.Enqueue(new PlannedImage(position, prompt, sample, seed, conditions[i], Failures: 0));
-                _readyImages++;
-            }
-        }
-    }
-
-    /// <summary>Encoding failed: several prompts are tried again one by one, one prompt up to three times.</summary>
-    /// <returns>The images given up.</returns>
-    public IReadOnlyList<AbandonedImage> EncodeFailed(EncodeTask task, string reason)
-    {
-        ArgumentNullException.ThrowIfNull(task);
-        Return(task);
-        int failures = task.Failures + 1;
-        if (failures < CoordinatorLimits.MaxFailures)
-        {
-            foreach (PlannedPrompt prompt in task.Prompts)
-            {
-                _encodeAgain.Enqueue(new EncodeTask([prompt], failures));
-            }
-
-            return [];
-        }
-
-        return
-        [
-            .. task.Prompts.SelectMany(prompt => prompt.Samples.Select(
-                sample => new AbandonedImage(_address(prompt, sample).Position, prompt, sample, reason))),
-        ];
-    }
-
-    /// <summary>A denoise task's images are made.</summary>
-    public void Denoised(DenoiseTask task)
-    {
-        ArgumentNullException.ThrowIfNull(task);
-        _tasksOut--;
-    }
-
-    /// <summary>Denoising failed: the batch's images are tried again one by one, each up to three times.</summary>
-    /// <returns>The images given up.</returns>
-    public IReadOnlyList<AbandonedImage> DenoiseFailed(DenoiseTask task, string reason)
-    {
-        ArgumentNullException.ThrowIfNull(task);
-        _tasksOut--;
-        var abandoned = new List<AbandonedImage>();
-        foreach (PlannedImage image in task.Images)
-        {
-            int failures = image.Failures + 1;
-            if (failures >= CoordinatorLimits.MaxFailures)
-            {
-                abandoned.Add(new AbandonedImage(image.Position, image.Prompt, image.SampleIndex, reason));
-            }
-            else
-            {
-                _denoiseAgain.Enqueue(task with { Images = [image with { Failures = failures }] });
-            }
-        }
-
-        return abandoned;
-    }
-
-    private FarmTask? Choose()
-    {
-        if (_denoiseAgain.TryDequeue(out DenoiseTask? again))
-        {
-            return again;
-        }
-
-        if (_encodeAgain.TryDequeue(out EncodeTask? encodeAgain))
-        {
-            return encodeAgain;
-        }
-
-        // the encoder works ahead of the denoisers: a batch is always ready when a slot comes free
-        if (_readyImages + _imagesBeingEncoded < _limits.ReadyImages && TakePrompts() is { } encode)
-        {
-            return encode;
-        }
-
-        if (TakeOverdueImages() is { } overdue)
-        {
-            return overdue;
-        }
-
-        if (TakeImages(_limits.BatchSize) is { } full)
-        {
-            return full;
-        }
-
-        if (TakePrompts() is { } more)
-        {
-            return more;
-        }
-
-        // short batches only when no more images can come to fill them
-        return _imagesBeingEncoded == 0 ? TakeImages(1) : null;
-    }
-
-    private EncodeTask? TakePrompts()
-    {
-        while (!_sourceEnded && _unencoded.Count < _limits.PromptsAhead)
-        {
-            if (_source.MoveNext())
-            {
-                _lastPromptIndex = _source.Current.Line.Index;
-                _unencoded.Enqueue(_source.Current);
-            }
-            else
+            if (!_source.MoveNext())
             {
                 _sourceEnded = true;
+                return;
+            }
+
+            PlannedPrompt line = _source.Current;
+            (ConditionKey condition, ConditionKey? negative) = _items.Keys(line);
+            var prompt = new Prompt(line, condition, negative);
+            ImagesAhead += line.Samples.Count;
+            ImagesPlanned += line.Samples.Count;
+            _waitingPrompts++;
+            WaitFor(condition, line.Line.Prompt, isNegative: false).Prompts.Add(prompt);
+            if (negative is { } also && also != condition)
+            {
+                prompt.Missing++;
+                WaitFor(also, line.Settings.NegativePrompt, isNegative: true).Prompts.Add(prompt);
+            }
+        }
+    }
+
+    /// <summary>A condition to ask for: each once, until <see cref="Encoded"/> or <see cref="EncodeFailed"/> ends it.</summary>
+    public EncodeItem? NextEncode() => _unasked.TryDequeue(out EncodeItem? item) ? item : null;
+
+    /// <summary>The next image whose conditions are there; null where none is.</summary>
+    public DenoiseItem? NextDenoise()
+    {
+        while (_again.TryDequeue(out DenoiseItem? again))
+        {
+            ImagesAhead--;
+            if (!_isSettled(again.Position))
+            {
+                _out[again.Position] = again;
+                return again;
             }
         }
 
-        if (_unencoded.Count == 0)
+        while (_ready.TryPeek(out Prompt? prompt))
         {
-            return null;
-        }
-
-        var prompts = new List<PlannedPrompt>(_limits.EncodeBatchSize);
-        while (prompts.Count < _limits.EncodeBatchSize && _unencoded.TryDequeue(out PlannedPrompt? prompt))
-        {
-            prompts.Add(prompt);
-        }
-
-        return new EncodeTask(prompts, Failures: 0);
-    }
-
-    /// <summary>A group that has waited long for its batch to fill goes as it is: otherwise its shard would stay open until the end.</summary>
-    private DenoiseTask? TakeOverdueImages()
-    {
-        foreach (((int, bool) group, Queue<PlannedImage> images) in _ready)
-        {
-            if (images.TryPeek(out PlannedImage? oldest) && _lastPromptIndex - oldest.Prompt.Line.Index > _limits.HoldPrompts)
+            int sample = prompt.Line.Samples[prompt.Next++];
+            ImagesAhead--;
+            if (prompt.Next == prompt.Line.Samples.Count)
             {
-                return Take(group, images);
+                _ready.Dequeue();
+            }
+
+            long position = _items.Position(prompt.Line, sample);
+            if (!_isSettled(position) && !_handedOutBefore.Contains(position))
+            {
+                DenoiseItem item = _items.Denoise(prompt.Line, sample, prompt.Condition, prompt.Negative);
+                _out.Add(position, item);
+                return item;
             }
         }
 
         return null;
     }
 
-    private DenoiseTask? TakeImages(int least)
+    /// <summary>A condition is in the cache: what waited for it goes on.</summary>
+    public void Encoded(ConditionKey key)
     {
-        (int, bool)? best = null;
-        long bestPosition = long.MaxValue;
-        foreach (((int, bool) group, Queue<PlannedImage> images) in _ready)
+        if (!_waiting.Remove(key, out Waiting? waiting))
         {
-            if (images.Count >= least && images.Peek().Position < bestPosition)
+            return;
+        }
+
+        foreach (Prompt prompt in waiting.Prompts)
+        {
+            if (--prompt.Missing == 0 && !prompt.IsDropped)
             {
-                best = group;
-                bestPosition = images.Peek().Position;
+                _waitingPrompts--;
+                _ready.Enqueue(prompt);
+                ImagesEncoded += prompt.Line.Samples.Count;
             }
         }
 
-        return best is { } chosen ? Take(chosen, _ready[chosen]) : null;
+        foreach (DenoiseItem image in waiting.Images)
+        {
+            _again.Enqueue(image);
+        }
     }
 
-    private DenoiseTask Take((int Steps, bool Guided) group, Queue<PlannedImage> images)
+    /// <summary>A condition cannot be made: all images that wait for it are given up.</summary>
+    public IReadOnlyList<AbandonedImage> EncodeFailed(ConditionKey key, string reason)
     {
-        var batch = new List<PlannedImage>(_limits.BatchSize);
-        while (batch.Count < _limits.BatchSize && images.TryDequeue(out PlannedImage? image))
+        if (!_waiting.Remove(key, out Waiting? waiting))
         {
-            batch.Add(image);
+            return [];
         }
 
-        _readyImages -= batch.Count;
-        if (images.Count == 0)
+        var abandoned = new List<AbandonedImage>();
+        foreach (Prompt prompt in waiting.Prompts.Where(prompt => !prompt.IsDropped))
         {
-            _ready.Remove(group);
+            prompt.IsDropped = true; // it may still wait for its other condition
+            _waitingPrompts--;
+            ImagesAhead -= prompt.Line.Samples.Count;
+            abandoned.AddRange(prompt.Line.Samples.Select(
+                sample => new AbandonedImage(_items.Position(prompt.Line, sample), prompt.Line.Line, sample, reason)));
         }
 
-        return new DenoiseTask(group.Steps, group.Guided, batch);
+        ImagesAhead -= waiting.Images.Count;
+        abandoned.AddRange(waiting.Images.Select(image => new AbandonedImage(image.Position, image.Prompt, image.SampleIndex, reason)));
+        return abandoned;
     }
 
-    private void Return(EncodeTask task)
+    /// <summary>An image is made or given up: it is out no more.</summary>
+    public void Done(long position) => _out.Remove(position);
+
+    /// <summary>An image that was out comes back: returned, lost, or to be tried again. Unknown ones are not taken.</summary>
+    /// <param name="item">As it shall be handed out next.</param>
+    public void TakeBack(DenoiseItem item)
     {
-        _tasksOut--;
-        _imagesBeingEncoded -= CountImages(task);
+        if (_out.Remove(item.Position))
+        {
+            _again.Enqueue(item);
+            ImagesAhead++;
+        }
     }
 
-    private static int CountImages(EncodeTask task)
+    /// <summary>An image that was out lacks a condition: it waits until that is made again.</summary>
+    public void MissingCondition(DenoiseItem item, ConditionKey key)
     {
-        int images = 0;
-        foreach (PlannedPrompt prompt in task.Prompts)
+        if (!_out.Remove(item.Position))
         {
-            images += prompt.Samples.Count;
+            return;
         }
 
-        return images;
+        ImagesAhead++;
+        bool isNegative = key != item.Condition;
+        WaitFor(key, isNegative ? item.Settings.NegativePrompt : item.Prompt.Prompt, isNegative).Images.Add(item);
+    }
+
+    /// <summary>All that is out comes back: the queue lost it, or the job is paused.</summary>
+    public void TakeAllBack()
+    {
+        foreach (DenoiseItem item in _out.Values.OrderBy(item => item.Position).ToList())
+        {
+            TakeBack(item);
+        }
+    }
+
+    /// <summary>Before anything is handed out: images that a head before this one handed out and that workers still hold.</summary>
+    public void MarkOut(DenoiseItem item)
+    {
+        if (!_isSettled(item.Position) && _handedOutBefore.Add(item.Position))
+        {
+            _out.Add(item.Position, item);
+        }
+    }
+
+    private Waiting WaitFor(ConditionKey key, string caption, bool isNegative)
+    {
+        if (!_waiting.TryGetValue(key, out Waiting? waiting))
+        {
+            _waiting.Add(key, waiting = new Waiting());
+            _unasked.Enqueue(_items.Encode(key, caption, isNegative));
+        }
+
+        return waiting;
+    }
+
+    private sealed class Waiting
+    {
+        public List<Prompt> Prompts { get; } = [];
+        public List<DenoiseItem> Images { get; } = [];
+    }
+
+    private sealed class Prompt(PlannedPrompt line, ConditionKey condition, ConditionKey? negative)
+    {
+        public PlannedPrompt Line { get; } = line;
+        public ConditionKey Condition { get; } = condition;
+        public ConditionKey? Negative { get; } = negative;
+        public int Missing { get; set; } = 1;
+        public int Next { get; set; }
+        public bool IsDropped { get; set; }
     }
 }

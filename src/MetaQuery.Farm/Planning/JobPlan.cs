@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
 using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
@@ -35,8 +38,12 @@ internal sealed class JobPlan
     public long ImageCount { get; }
     public long ShardCount => (ImageCount + Layout.SamplesPerShard - 1) / Layout.SamplesPerShard;
 
-    /// <summary>Whether the job asks for this condition more than once, so that it is worth keeping on disk.</summary>
-    public bool IsRepeated(ConditionKey key) => Array.BinarySearch(_repeatedCaptions, key.Prefix) >= 0;
+    /// <summary>Whether this prompt comes more than once in the job, so that its condition is worth keeping on disk.</summary>
+    public bool IsRepeated(string caption) => _repeatedCaptions.Length > 0 && Array.BinarySearch(_repeatedCaptions, HashOf(caption)) >= 0;
+
+    /// <summary>The same job by a worker's own numerics, of the same model.</summary>
+    public JobPlan For(ConditionIdentity conditions, ImageModelInfo images) =>
+        new(Source, Settings, conditions, images, _repeatedCaptions, UniquePrompts, UniqueNegativePrompts);
 
     /// <exception cref="JobSpecException">A value is out of range.</exception>
     /// <exception cref="ModelMismatchException">The model cannot make what is asked.</exception>
@@ -45,7 +52,20 @@ internal sealed class JobPlan
     {
         ResolvedSettings settings = JobSpecValidator.Resolve(spec, images);
         PromptSource source = PromptSource.Open(spec);
-        source.Validate(cancellationToken);
+        var captions = new List<UInt128>();
+        var negatives = new HashSet<UInt128>();
+        string? lastNegative = null;
+        source.Validate(
+            line =>
+            {
+                captions.Add(HashOf(line.Prompt));
+                if ((line.GuidanceScale ?? settings.GuidanceScale) > 1 && (line.NegativePrompt ?? settings.NegativePrompt) is var negative && negative != lastNegative)
+                {
+                    negatives.Add(HashOf(negative));
+                    lastNegative = negative;
+                }
+            },
+            cancellationToken);
         if (source.Count > long.MaxValue / settings.ImagesPerPrompt)
         {
             throw new JobSpecException($"{source.Count} prompts with {settings.ImagesPerPrompt} images each are too many");
@@ -57,32 +77,25 @@ internal sealed class JobPlan
             throw new JobSpecException($"the job would have {shards} shards of {settings.SamplesPerShard} samples; it may have {MaxShards}: take larger ones");
         }
 
-        var keys = new ConditionKey.KeyMaker(conditions);
-        var captions = new UInt128[source.Count];
-        var negatives = new HashSet<ConditionKey>();
-        long count = 0;
-        string? lastNegative = null;
-        foreach (PromptLine line in source.Read())
-        {
-            if ((count & 0xFFF) == 0)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-            }
+        (UInt128[] repeated, long unique) = FindRepeated([.. captions]);
+        return new JobPlan(source, settings, conditions, images, repeated, unique, negatives.Count);
+    }
 
-            captions[count++] = keys.Create(new ConditionRequest(line.Prompt)).Prefix;
-            if ((line.GuidanceScale ?? settings.GuidanceScale) > 1)
-            {
-                string negative = line.NegativePrompt ?? settings.NegativePrompt;
-                if (negative != lastNegative)
-                {
-                    negatives.Add(keys.Create(new ConditionRequest(negative)));
-                    lastNegative = negative;
-                }
-            }
+    /// <summary>Half of a SHA-256: enough to tell a job's prompts apart (2^-88 for a million of them).</summary>
+    private static UInt128 HashOf(string caption)
+    {
+        Span<byte> sha256 = stackalloc byte[SHA256.HashSizeInBytes];
+        if (caption.Length <= 512)
+        {
+            Span<byte> text = stackalloc byte[3 * 512];
+            SHA256.HashData(text[..Encoding.UTF8.GetBytes(caption, text)], sha256);
+        }
+        else
+        {
+            SHA256.HashData(Encoding.UTF8.GetBytes(caption), sha256);
         }
 
-        (UInt128[] repeated, long unique) = FindRepeated(captions);
-        return new JobPlan(source, settings, conditions, images, repeated, unique, negatives.Count);
+        return BinaryPrimitives.ReadUInt128BigEndian(sha256);
     }
 
     private static (UInt128[] Repeated, long Unique) FindRepeated(UInt128[] captions)

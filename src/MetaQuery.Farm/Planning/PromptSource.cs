@@ -34,7 +34,10 @@ internal abstract class PromptSource
         _ => throw new JobSpecException("both a prompt file and literal prompts were given; a job takes one of them"),
     };
 
-    public abstract void Validate(CancellationToken cancellationToken);
+    /// <summary>Goes through all prompts once.</summary>
+    /// <param name="onPrompt">Called for each, in order.</param>
+    /// <param name="cancellationToken">Stops between two prompts.</param>
+    public abstract void Validate(Action<PromptLine> onPrompt, CancellationToken cancellationToken);
 
     public abstract IEnumerable<PromptLine> Read();
 
@@ -44,9 +47,9 @@ internal abstract class PromptSource
 
         public override string Format => file.Format;
 
-        public override void Validate(CancellationToken cancellationToken)
+        public override void Validate(Action<PromptLine> onPrompt, CancellationToken cancellationToken)
         {
-            _summary = file.Validate(skipInvalid, cancellationToken: cancellationToken);
+            _summary = file.Validate(skipInvalid, onPrompt: onPrompt, cancellationToken: cancellationToken);
             Count = _summary.PromptCount;
             Digest = _summary.Sha256;
             SkippedCount = _summary.ErrorCount;
@@ -60,7 +63,7 @@ internal abstract class PromptSource
     {
         public override string Format => "literal";
 
-        public override void Validate(CancellationToken cancellationToken)
+        public override void Validate(Action<PromptLine> onPrompt, CancellationToken cancellationToken)
         {
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             Span<byte> length = stackalloc byte[sizeof(int)];
@@ -75,6 +78,10 @@ internal abstract class PromptSource
 
             Count = prompts.Count;
             Digest = Convert.ToHexStringLower(hash.GetHashAndReset());
+            foreach (PromptLine line in Read())
+            {
+                onPrompt(line);
+            }
         }
 
         public override IEnumerable<PromptLine> Read() =>

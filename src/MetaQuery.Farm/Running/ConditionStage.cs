@@ -54,7 +54,7 @@ internal sealed class ConditionStage(JobPlan plan, ConditionCache cache, ICondit
     {
         var request = new ConditionRequest(caption);
         ConditionKey key = _keys.Create(request);
-        return new ConditionLookup(key, request, isNegative || keepAll || plan.IsRepeated(key));
+        return new ConditionLookup(key, request, isNegative || keepAll || plan.IsRepeated(caption));
     }
 
     private IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)

@@ -19,8 +19,9 @@ internal sealed class JobRunner
     private readonly StageClock _stages;
     private readonly SampleMaker _maker;
     private readonly Action<PlannedImage, RgbImage, byte[]>? _onImage;
+    private readonly Action _finishShards;
     private readonly object _gate = new();
-    private readonly JobCoordinator _coordinator;
+    private readonly BatchCoordinator _coordinator;
     private readonly BlockingCollection<Made> _made;
     private readonly CancellationTokenSource _stop;
     private ExceptionDispatchInfo? _fault;
@@ -41,11 +42,12 @@ internal sealed class JobRunner
         _store = store;
         _meter = meter;
         _onImage = onImage;
+        _finishShards = store is ShardedSampleStore sharded ? sharded.FinishShards : () => { };
         _stages = new StageClock(options.Clock);
         _maker = new SampleMaker(plan.Images);
         _made = new BlockingCollection<Made>(boundedCapacity: 4 * options.Slots);
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        _coordinator = new JobCoordinator(
+        _coordinator = new BatchCoordinator(
             PromptStream.Read(plan, store, meter).GetEnumerator(),
             CoordinatorLimits.For(options.Slots, plan.Settings.BatchSize, options.EncodeBatchSize),
             (prompt, sample) => PromptStream.Address(plan.Settings, prompt, sample));
@@ -316,9 +318,11 @@ internal sealed class JobRunner
         foreach (AbandonedImage abandoned in made.Abandoned)
         {
             _store.Fail(abandoned.Position, new FailedSample(
-                _plan.Layout.Key(abandoned.Position), abandoned.Prompt.Line.Index, abandoned.SampleIndex, abandoned.Prompt.Line.Prompt, abandoned.Reason));
+                _plan.Layout.Key(abandoned.Position), abandoned.Prompt.Index, abandoned.SampleIndex, abandoned.Prompt.Prompt, abandoned.Reason));
             _meter.Failed(1);
         }
+
+        _stages.Time("shard", _finishShards);
     }
 
     private DenoiseItem ItemOf(PlannedImage planned) => new(

@@ -167,20 +167,7 @@ internal sealed class OutFolder : IDisposable
             throw StorageException.From(exception, path);
         }
 
-        string lockPath = Path.Combine(work, LockFileName);
-        try
-        {
-            // FileShare.None is flock(LOCK_EX | LOCK_NB) on Unix: the kernel releases it when the process dies, however it dies
-            return new FileStream(lockPath, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-        }
-        catch (IOException exception) when (exception.HResult is 11 or 35 or unchecked((int)0x80070020))
-        {
-            // EWOULDBLOCK is 11 on Linux and 35 on macOS; the last is Windows' sharing violation
-            throw new OutFolderInUseException($"{path} is in use by another process that runs a job in it");
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw StorageException.From(exception, lockPath);
-        }
+        return FolderLock.TryTake(Path.Combine(work, LockFileName))
+            ?? throw new OutFolderInUseException($"{path} is in use by another process that runs a job in it");
     }
 }

@@ -90,8 +90,6 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
                 WrittenCount++;
             }
         }
-
-        FinishShards();
     }
 
     public void Fail(long position, FailedSample failure)
@@ -104,16 +102,49 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
                 FailedCount++;
             }
         }
-
-        FinishShards();
     }
 
     public void Flush()
     {
-        foreach (SampleSpool spool in _spools.Values)
+        lock (_gate)
         {
-            spool.Flush();
+            foreach (SampleSpool spool in _spools.Values)
+            {
+                spool.Flush();
+            }
         }
+    }
+
+    public IReadOnlyList<long> OpenShards()
+    {
+        lock (_gate)
+        {
+            return [.. _spools.Keys.Order()];
+        }
+    }
+
+    public IReadOnlyList<long> PositionsIn(long shard)
+    {
+        lock (_gate)
+        {
+            return _spools.TryGetValue(shard, out SampleSpool? spool)
+                ? [.. spool.Positions.Where(position => spool.KindOf(position) == SpoolKind.Sample).Order()]
+                : [];
+        }
+    }
+
+    public FinishedSample? TryRead(long position)
+    {
+        lock (_gate)
+        {
+            if (_spools.TryGetValue(_layout.ShardOf(position), out SampleSpool? spool) && spool.KindOf(position) == SpoolKind.Sample)
+            {
+                (byte[] image, byte[] caption, byte[] json) = spool.Read(position);
+                return new FinishedSample(position, image, caption, json);
+            }
+        }
+
+        return null;
     }
 
     /// <summary>The first failures in key order.</summary>
@@ -263,21 +294,43 @@ internal sealed class ShardedSampleStore : ISampleStore, IDisposable
         File.Move(kept, SpoolPath(shard), overwrite: true);
     }
 
-    private void FinishShards()
+    /// <summary>Whether <see cref="FinishShards"/> has something to do.</summary>
+    public bool HasFullShard
     {
-        while (_nextShard < _finishedShards.Count)
+        get
         {
-            if (!_finishedShards[(int)_nextShard])
+            lock (_gate)
             {
-                if (!_spools.TryGetValue(_nextShard, out SampleSpool? spool) || spool.Count < Count(_nextShard))
-                {
-                    return;
-                }
+                return _nextShard < _finishedShards.Count
+                    && (_finishedShards[(int)_nextShard] || (_spools.TryGetValue(_nextShard, out SampleSpool? spool) && spool.Count == Count(_nextShard)));
+            }
+        }
+    }
 
+    /// <summary>Writes the shards whose turn it is and whose samples are all there. For one thread at a time; others may add meanwhile.</summary>
+    /// <exception cref="StorageException">A shard could not be written; to be tried again.</exception>
+    public void FinishShards()
+    {
+        while (HasFullShard)
+        {
+            SampleSpool? spool = null;
+            lock (_gate)
+            {
+                if (!_finishedShards[(int)_nextShard])
+                {
+                    spool = _spools[_nextShard];
+                }
+            }
+
+            if (spool is not null)
+            {
                 FinishShard(_nextShard, spool);
             }
 
-            _nextShard++;
+            lock (_gate)
+            {
+                _nextShard++;
+            }
         }
     }
 

@@ -3,7 +3,7 @@ using MetaQuery.Data;
 
 namespace MetaQuery.Farm.Tests;
 
-public sealed class CoordinatorTests
+public sealed class BatchCoordinatorTests
 {
     private const int ImagesPerPrompt = 3;
 
@@ -21,7 +21,7 @@ public sealed class CoordinatorTests
             expected.UnionWith(prompt.Samples.Select(sample => Position(prompt, sample)));
         }
 
-        var coordinator = new JobCoordinator(plan.GetEnumerator(), limits, Address);
+        var coordinator = new BatchCoordinator(plan.GetEnumerator(), limits, Address);
         var made = new List<long>();
         var givenUp = new List<long>();
         var failures = new Dictionary<long, int>();
@@ -91,7 +91,7 @@ public sealed class CoordinatorTests
 
         var limits = CoordinatorLimits.For(slots: 2, batchSize: 8, encodeBatchSize: 8);
         using IEnumerator<PlannedPrompt> prompts = Endless().GetEnumerator();
-        var coordinator = new JobCoordinator(prompts, limits, Address);
+        var coordinator = new BatchCoordinator(prompts, limits, Address);
         int ready = 0;
         for (int i = 0; i < 1_000; i++)
         {
@@ -113,7 +113,7 @@ public sealed class CoordinatorTests
     public void Batches_are_filled_from_several_prompts_and_only_the_last_is_short()
     {
         List<PlannedPrompt> plan = [.. Enumerable.Range(0, 10).Select(i => new PlannedPrompt(Line(i), new LineSettings(4, 4.5f, ""), [0, 1, 2]))];
-        var coordinator = new JobCoordinator(plan.GetEnumerator(), CoordinatorLimits.For(1, 8, 4), Address);
+        var coordinator = new BatchCoordinator(plan.GetEnumerator(), CoordinatorLimits.For(1, 8, 4), Address);
         var sizes = new List<int>();
         while (coordinator.Next() is { } task)
         {
@@ -138,7 +138,7 @@ public sealed class CoordinatorTests
         List<PlannedPrompt> plan =
             [.. Enumerable.Range(0, 500).Select(i => new PlannedPrompt(Line(i), new LineSettings(i == 0 ? 9 : 4, 4.5f, ""), [0]))];
         var limits = new CoordinatorLimits(BatchSize: 4, EncodeBatchSize: 4, ReadyImages: 8, PromptsAhead: 8, HoldPrompts: 40);
-        var coordinator = new JobCoordinator(plan.GetEnumerator(), limits, Address);
+        var coordinator = new BatchCoordinator(plan.GetEnumerator(), limits, Address);
         int before = 0;
         while (coordinator.Next() is { } task)
         {

@@ -1,0 +1,53 @@
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <summary>The head's folder, held by one process: <c>lock</c>, <c>journal/</c>, <c>jobs/ID/</c>, <c>conditions/</c>, <c>inbox/</c>.</summary>
+public sealed class DataFolder : IDisposable
+{
+    private const string LockFileName = "lock";
+
+    private readonly FileStream _lock;
+
+    private DataFolder(string path, FileStream held)
+    {
+        FullPath = path;
+        _lock = held;
+    }
+
+    public string FullPath { get; }
+
+    public string JournalPath => Path.Combine(FullPath, "journal");
+
+    public string JobsPath => Path.Combine(FullPath, "jobs");
+
+    /// <summary>The disk tier of the condition cache.</summary>
+    public string ConditionsPath => Path.Combine(FullPath, "conditions");
+
+    /// <summary>Takes the folder; makes it where it is missing.</summary>
+    /// <exception cref="DataFolderInUseException">A running head holds it.</exception>
+    /// <exception cref="StorageException">It cannot be made or written to.</exception>
+    public static DataFolder Take(string path)
+    {
+        string full = Path.GetFullPath(path);
+        try
+        {
+            Directory.CreateDirectory(Path.Combine(full, "jobs"));
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, path);
+        }
+
+        FileStream held = FolderLock.TryTake(Path.Combine(full, LockFileName))
+            ?? throw new DataFolderInUseException($"{path} is in use by another head; stop that one, or name another folder with --data");
+        return new DataFolder(full, held);
+    }
+
+    /// <param name="jobId">An id that the head itself gave: it never comes from a request unlooked-up.</param>
+    public string JobPath(string jobId) => Path.Combine(JobsPath, jobId);
+
+    public string OutPath(string jobId) => Path.Combine(JobsPath, jobId, "out");
+
+    public void Dispose() => _lock.Dispose();
+}

@@ -1,0 +1,321 @@
+using System.Collections.Concurrent;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <content>From the queue to the jobs.</content>
+internal sealed partial class Dispatcher
+{
+    private const int ReportsAtOnce = 1024;
+    private static readonly TimeSpan ReceiveWait = TimeSpan.FromSeconds(1);
+
+    private readonly Dictionary<string, IReadOnlyList<DenoiseItem>> _leasedBefore = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<Task, bool> _finishers = new();
+    private readonly List<FaultRecord> _faults = [];
+    private long _reclaimed;
+
+    private async Task ReceiveLoopAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                IReadOnlyList<ReceivedReport> reports = await _feed.ReceiveAsync(ReportsAtOnce, ReceiveWait, _stop.Token).ConfigureAwait(false);
+                if (reports.Count == 0)
+                {
+                    continue;
+                }
+
+                var touched = new HashSet<JobSession>();
+                foreach (ReceivedReport report in reports)
+                {
+                    await TryOnDiskAsync(() => Take(report, touched)).ConfigureAwait(false);
+                }
+
+                await SettleAsync(touched).ConfigureAwait(false);
+                await _feed.ConfirmAsync(reports, _stop.Token).ConfigureAwait(false);
+                Hurry();
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (WorkQueueException exception)
+            {
+                _queueTrouble = exception.Message;
+                await PauseAsync(_options.LookEvery).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Takes back what dead workers hold, sees which workers are there and whether the queue lost what it held.</summary>
+    private async Task LookLoopAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                TimeSpan gone = _feed.LeaseTime;
+                _live = [.. (await _workers.ListAsync(_stop.Token).ConfigureAwait(false)).Where(worker => worker.SinceHeartbeat <= gone)];
+                if (await _feed.HasLostItemsAsync(_stop.Token).ConfigureAwait(false))
+                {
+                    FeedAllAgain();
+                }
+
+                IReadOnlyList<WorkItem> orphans = await _feed.ReclaimAsync(_stop.Token).ConfigureAwait(false);
+                if (orphans.Count > 0)
+                {
+                    Interlocked.Add(ref _reclaimed, orphans.Count);
+                    var touched = new HashSet<JobSession>();
+                    foreach (WorkItem item in orphans)
+                    {
+                        Decide(item, ledger => ledger.Death(item), touched);
+                    }
+
+                    await SettleAsync(touched).ConfigureAwait(false);
+                }
+
+                Hurry();
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (WorkQueueException exception)
+            {
+                _queueTrouble = exception.Message;
+            }
+
+            await PauseAsync(_options.LookEvery).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>One report's effect. Only a sample's commit touches the disk, before anything else changes: it may be called again.</summary>
+    private void Take(ReceivedReport report, HashSet<JobSession> touched)
+    {
+        switch (report.Outcome, report.Item)
+        {
+            case (DenoisedOutcome made, DenoiseItem image):
+                Commit(image, made.Sample, touched);
+                break;
+            case (EncodedOutcome encoded, EncodeItem item):
+                foreach (string jobId in _desk.Made(item.Key, encoded.WasMade))
+                {
+                    Find(jobId)?.Encoded(item.Key);
+                }
+
+                Forget(item.Id);
+                break;
+            case (FailedOutcome failed, _):
+                Decide(report.Item, ledger => ledger.Error(report.Item, failed.Reason, failed.BatchRows), touched);
+                break;
+            case (MissingConditionOutcome missing, DenoiseItem image):
+                _desk.Lost(missing.Key);
+                Find(image.JobId)?.MissingCondition(image, missing.Key);
+                break;
+            default: // given back, or an outcome that does not fit its item
+                Again(report.Item);
+                break;
+        }
+    }
+
+    private void Commit(DenoiseItem image, FinishedSample sample, HashSet<JobSession> touched)
+    {
+        if (Find(image.JobId) is not { } session)
+        {
+            return; // deleted, cancelled or failed meanwhile
+        }
+
+        if (sample.Position != image.Position || image.Position >= session.Plan.ImageCount)
+        {
+            Decide(image, ledger => ledger.Error(image, $"a worker reported sample {sample.Position} for image {image.Position}", 1), touched);
+            return;
+        }
+
+        session.Commit(sample);
+        touched.Add(session);
+        LaneOf(session).Rate.Add(1);
+        Forget(image.Id);
+    }
+
+    private void Decide(WorkItem item, Func<FaultLedger, FaultVerdict> fault, HashSet<JobSession> touched)
+    {
+        FaultVerdict verdict;
+        lock (_ledger)
+        {
+            verdict = fault(_ledger);
+            _faults.Add(verdict.Record);
+        }
+
+        if (verdict.Course != FaultCourse.Quarantined)
+        {
+            Again(item);
+            return;
+        }
+
+        if (item is DenoiseItem image)
+        {
+            if (Find(image.JobId) is { } session)
+            {
+                session.Abandon(image, verdict.Reason);
+                touched.Add(session);
+            }
+        }
+        else if (item is EncodeItem encode)
+        {
+            foreach (string jobId in _desk.Failed(encode.Key))
+            {
+                if (Find(jobId) is { } session && session.EncodeFailed(encode.Key, verdict.Reason))
+                {
+                    touched.Add(session);
+                }
+            }
+
+            Forget(item.Id); // who asks for it later has all chances again
+        }
+    }
+
+    private void Forget(string itemId)
+    {
+        lock (_ledger)
+        {
+            if (_ledger.Forget(itemId, out FaultRecord? record))
+            {
+                _faults.Add(record);
+            }
+        }
+    }
+
+    /// <summary>Makes last what reports did, and sees what is finished by it.</summary>
+    private async Task SettleAsync(HashSet<JobSession> touched)
+    {
+        foreach (JobSession session in touched)
+        {
+            await TryOnDiskAsync(session.Settle, session).ConfigureAwait(false);
+        }
+
+        await TryOnDiskAsync(() =>
+        {
+            FaultRecord[] faults;
+            lock (_ledger)
+            {
+                faults = [.. _faults];
+            }
+
+            if (faults.Length > 0)
+            {
+                _host.Journal(faults);
+                lock (_ledger)
+                {
+                    _faults.RemoveRange(0, faults.Length);
+                }
+            }
+        }).ConfigureAwait(false);
+
+        foreach (JobSession session in touched)
+        {
+            if (session.Hopeless is { } reason)
+            {
+                _host.Failed(session, new HopelessJobException(reason));
+            }
+            else
+            {
+                Finish(session);
+            }
+        }
+    }
+
+    /// <summary>Does what the disk may refuse, until it no longer does: nothing is confirmed or fed meanwhile.</summary>
+    private async Task TryOnDiskAsync(Action action, JobSession? session = null)
+    {
+        while (true)
+        {
+            try
+            {
+                action();
+                _diskTrouble = null;
+                return;
+            }
+            catch (StorageException exception)
+            {
+                _diskTrouble = exception.Message;
+                if (!_host.WaitsForDisk(exception))
+                {
+                    foreach (JobSession open in _sessions.Values)
+                    {
+                        _host.Failed(open, exception);
+                    }
+
+                    return;
+                }
+
+                await PauseAsync(_options.LookEvery).ConfigureAwait(false);
+                _stop.Token.ThrowIfCancellationRequested();
+            }
+        }
+    }
+
+    /// <summary>Writes shards whose samples are all there, beside the loops.</summary>
+    private void Finish(JobSession session)
+    {
+        if (session.TryAnnounceSettled())
+        {
+            LaneOf(session).Remove(session);
+            _host.Settled(session);
+        }
+
+        if (!session.TryBeginFinishing())
+        {
+            return;
+        }
+
+        Task task = Task.Run(async () =>
+        {
+            try
+            {
+                await TryOnDiskAsync(session.FinishShards).ConfigureAwait(false);
+                if (session.IsComplete)
+                {
+                    await TryOnDiskAsync(() => _host.Completed(session)).ConfigureAwait(false);
+                    return; // begun for good: no second end of the same job
+                }
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                return;
+            }
+#pragma warning disable CA1031 // whatever it is, it is this job's end and is told with its reason
+            catch (Exception exception)
+#pragma warning restore CA1031
+            {
+                _host.Failed(session, exception);
+                return;
+            }
+
+            session.EndFinishing();
+            Finish(session); // what became full meanwhile
+        });
+        _finishers.TryAdd(task, true);
+        _ = task.ContinueWith(done => _finishers.TryRemove(done, out _), TaskScheduler.Default);
+    }
+
+    /// <summary>The queue came back empty: everything that is out is fed again.</summary>
+    private void FeedAllAgain()
+    {
+        foreach (JobSession session in _sessions.Values)
+        {
+            session.TakeAllBack();
+        }
+
+        foreach (EncodeItem item in _desk.ListPending())
+        {
+            Again(item);
+        }
+    }
+}
+
+/// <summary>Nothing of a job succeeded.</summary>
+internal sealed class HopelessJobException(string message) : FarmException(message)
+{
+    public override int ExitCode => ExitCodes.CompletedWithErrors;
+}

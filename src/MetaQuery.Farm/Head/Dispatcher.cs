@@ -1,0 +1,298 @@
+using System.Collections.Concurrent;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <summary>What a dispatcher tells its host. Called on the dispatcher's own threads, one at a time per job.</summary>
+internal interface IDispatcherHost
+{
+    /// <summary>Every image of a job is settled; its last shards are being written.</summary>
+    void Settled(JobSession session);
+
+    /// <summary>A job's shards are complete. A <see cref="StorageException"/> makes it come again.</summary>
+    void Completed(JobSession session);
+
+    /// <summary>A job cannot go on, for a reason that is not one image's.</summary>
+    void Failed(JobSession session, Exception reason);
+
+    /// <summary>Faults to write down durably before the reports that told of them are confirmed. A <see cref="StorageException"/> makes it come again.</summary>
+    void Journal(IReadOnlyList<FaultRecord> faults);
+
+    /// <summary>The disk refuses. Returns whether to wait and try again; otherwise the dispatcher gives <see cref="Failed"/> for all its jobs.</summary>
+    bool WaitsForDisk(StorageException exception);
+}
+
+/// <summary>Moves work between open jobs and the queue: feeds each lane in fair order, takes reports in, takes back what dead workers hold.</summary>
+internal sealed partial class Dispatcher : IAsyncDisposable
+{
+    private readonly IWorkFeed _feed;
+    private readonly IWorkerRegistry _workers;
+    private readonly IDispatcherHost _host;
+    private readonly HeadOptions _options;
+    private readonly FaultLedger _ledger;
+    private readonly ConditionDesk _desk = new();
+    private readonly ConcurrentDictionary<string, JobSession> _sessions = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Lane> _lanes = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly SemaphoreSlim _hungry = new(0, 1);
+    private readonly List<Task> _loops = [];
+    private volatile IReadOnlyList<WorkerView> _live = [];
+    private volatile string? _queueTrouble;
+    private volatile string? _diskTrouble;
+    private long _order;
+
+    /// <param name="feed">The queue.</param>
+    /// <param name="workers">Who is there.</param>
+    /// <param name="host">Hears of the jobs' ends.</param>
+    /// <param name="ledger">Faults known from before; from now on this dispatcher's alone.</param>
+    /// <param name="options">How deep to feed, how often to look.</param>
+    public Dispatcher(IWorkFeed feed, IWorkerRegistry workers, IDispatcherHost host, FaultLedger ledger, HeadOptions options)
+    {
+        _feed = feed;
+        _workers = workers;
+        _host = host;
+        _ledger = ledger;
+        _options = options;
+    }
+
+    /// <summary>What keeps work from going on, in one line; null where nothing does.</summary>
+    public string? Trouble => _diskTrouble ?? _queueTrouble;
+
+    /// <summary>Workers with a live heartbeat, as last looked at.</summary>
+    public IReadOnlyList<WorkerView> Workers => _live;
+
+    public (long Made, long MadeAgain) Passes => _desk.Passes;
+
+    public long ReclaimedItems => Interlocked.Read(ref _reclaimed);
+
+    public int OpenCount => _sessions.Count;
+
+    /// <summary>Age of the oldest item that waits in a lane's queue, as last looked at.</summary>
+    public TimeSpan FeedLag => _lanes.Values.Select(lane => lane.Lag).DefaultIfEmpty().Max();
+
+    public IReadOnlyCollection<string> LaneNames => [.. _lanes.Keys];
+
+    /// <summary>Looks once at the queue that a head before this one left; jobs are then added, and told what of theirs is still leased.</summary>
+    public async Task RecoverAsync(CancellationToken cancellationToken)
+    {
+        IReadOnlyList<WorkItem> leased = await _feed.RecoverAsync(cancellationToken).ConfigureAwait(false);
+        foreach (IGrouping<string, DenoiseItem> job in leased.OfType<DenoiseItem>().GroupBy(item => item.JobId, StringComparer.Ordinal))
+        {
+            _leasedBefore[job.Key] = [.. job];
+        }
+
+        _live = await _workers.ListAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    public void Start()
+    {
+        _loops.Add(Task.Run(FeedLoopAsync));
+        _loops.Add(Task.Run(ReceiveLoopAsync));
+        _loops.Add(Task.Run(LookLoopAsync));
+    }
+
+    public JobSession? Find(string jobId) => _sessions.GetValueOrDefault(jobId);
+
+    /// <summary>Takes a job in: its reports are committed from now on. <see cref="Feed"/> makes its items be handed out.</summary>
+    public void Add(JobSession session)
+    {
+        if (_leasedBefore.Remove(session.JobId, out IReadOnlyList<DenoiseItem>? leased))
+        {
+            foreach (DenoiseItem item in leased)
+            {
+                session.MarkOut(item);
+            }
+        }
+
+        if (!_sessions.TryAdd(session.JobId, session))
+        {
+            throw new InvalidOperationException($"job {session.JobId} is open already");
+        }
+
+        Finish(session); // what was complete before is told as if it had just come to be
+    }
+
+    /// <summary>A job's items are handed out from now on.</summary>
+    public void Feed(JobSession session)
+    {
+        LaneOf(session).Add(session, _options.Tenants.RulesOf(session.Tenant).Weight, Interlocked.Increment(ref _order));
+        Hurry();
+    }
+
+    /// <summary>A job's items are handed out no more; what is out stays out.</summary>
+    public void StopFeeding(JobSession session) => LaneOf(session).Remove(session);
+
+    /// <summary>A job's items are handed out no more, and what is out is called back: its workers stop within a step.</summary>
+    /// <exception cref="WorkQueueException">The queue cannot be reached; the items that are out will be refused when they come.</exception>
+    public async Task WithdrawAsync(JobSession session, CancellationToken cancellationToken)
+    {
+        LaneOf(session).Remove(session);
+        await _feed.WithdrawAsync(session.JobId, cancellationToken).ConfigureAwait(false);
+        session.TakeAllBack();
+    }
+
+    /// <summary>A job leaves; its session is the caller's to dispose of.</summary>
+    public void Remove(JobSession session)
+    {
+        LaneOf(session).Remove(session);
+        _sessions.TryRemove(session.JobId, out _);
+    }
+
+    /// <summary>Whether a tenant's open jobs of a class leave something to do for one more: their last images are being handed out.</summary>
+    public bool HasRoom(string tenant, JobPriority priority)
+    {
+        foreach (JobSession session in _sessions.Values)
+        {
+            if (session.Tenant == tenant && session.Priority == priority && !session.IsRunningOut(TargetDepth(LaneOf(session), [session]))
+                && LaneOf(session).Fed.Contains(session))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>A job is gone, with the faults of all its images.</summary>
+    public void ForgetJob(string jobId)
+    {
+        lock (_ledger)
+        {
+            _faults.AddRange(_ledger.ForgetJob(jobId));
+        }
+    }
+
+    /// <summary>Failed samples are tried again: their faults are forgiven.</summary>
+    public void Pardon(IEnumerable<string> itemIds)
+    {
+        lock (_ledger)
+        {
+            foreach (string id in itemIds)
+            {
+                _faults.Add(_ledger.Pardon(id));
+            }
+        }
+    }
+
+    /// <summary>Stops all loops; what was received but not confirmed comes again to the next head.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await Task.WhenAll(_loops).ConfigureAwait(false);
+        await Task.WhenAll(_finishers.Keys).ConfigureAwait(false);
+        _stop.Dispose();
+        _hungry.Dispose();
+    }
+
+    private Lane LaneOf(JobSession session) => _lanes.GetOrAdd(session.Lane, name => new Lane(name, _options.Clock));
+
+    private void Hurry()
+    {
+        try
+        {
+            if (_hungry.CurrentCount == 0)
+            {
+                _hungry.Release();
+            }
+        }
+        catch (SemaphoreFullException)
+        {
+            // another thread was first
+        }
+    }
+
+    private async Task PauseAsync(TimeSpan time)
+    {
+        try
+        {
+            await Task.Delay(time, _options.Clock, _stop.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // the loop looks at the token itself
+        }
+    }
+
+    /// <summary>The jobs of one lane, in fair order.</summary>
+    internal sealed class Lane(string name, TimeProvider clock)
+    {
+        private readonly Lock _gate = new();
+        private readonly FairScheduler<DenoiseItem> _fair = new();
+        private readonly List<JobSession> _fed = [];
+
+        public string Name { get; } = name;
+
+        /// <summary>Images reported.</summary>
+        public RateMeter Rate { get; } = new(clock);
+
+        /// <summary>When what waits was fed: oldest first.</summary>
+        private readonly Queue<(long Timestamp, long Items)> _fedAt = new();
+        private long _fedItems;
+
+        /// <summary>Age of the oldest item that waits, as of the last <see cref="Waits"/>.</summary>
+        public TimeSpan Lag { get; private set; }
+
+        /// <summary>So many items wait.</summary>
+        public void Waits(long items)
+        {
+            while (_fedAt.TryPeek(out (long Timestamp, long Items) oldest) && _fedItems - oldest.Items >= items)
+            {
+                _fedItems -= _fedAt.Dequeue().Items;
+            }
+
+            Lag = _fedAt.TryPeek(out (long Timestamp, long Items) first) ? clock.GetElapsedTime(first.Timestamp) : TimeSpan.Zero;
+        }
+
+        public void WasFed(long items)
+        {
+            _fedAt.Enqueue((clock.GetTimestamp(), items));
+            _fedItems += items;
+        }
+
+        /// <summary>Encode items to feed again.</summary>
+        public ConcurrentQueue<EncodeItem> EncodeAgain { get; } = new();
+
+        public IReadOnlyList<JobSession> Fed
+        {
+            get
+            {
+                lock (_gate)
+                {
+                    return [.. _fed];
+                }
+            }
+        }
+
+        public void Add(JobSession session, double weight, long order)
+        {
+            lock (_gate)
+            {
+                if (!_fed.Contains(session))
+                {
+                    _fair.SetWeight(session.Tenant, weight);
+                    _fair.Add(session, session.Tenant, session.Priority, order);
+                    _fed.Add(session);
+                }
+            }
+        }
+
+        public void Remove(JobSession session)
+        {
+            lock (_gate)
+            {
+                if (_fed.Remove(session))
+                {
+                    _fair.Remove(session);
+                }
+            }
+        }
+
+        public DenoiseItem? Next()
+        {
+            lock (_gate)
+            {
+                return _fair.TryNext(out DenoiseItem? item) ? item : null;
+            }
+        }
+    }
+}

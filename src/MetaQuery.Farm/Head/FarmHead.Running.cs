@@ -1,0 +1,331 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <content>Starting jobs, ending them, keeping times.</content>
+public sealed partial class FarmHead
+{
+    private readonly ConcurrentDictionary<Task, bool> _closing = new();
+
+    void IDispatcherHost.Settled(JobSession session) => Turn(session.JobId, JobSignal.Settled);
+
+    void IDispatcherHost.Completed(JobSession session)
+    {
+        session.DrawSheet();
+        session.RemoveWork();
+        JobCounts counts = session.Counts;
+        Turn(
+            session.JobId, counts.Failed > 0 ? JobSignal.FinishedWithErrors : JobSignal.Finished,
+            record => record with { Reason = counts.Failed > 0 ? $"{counts.Failed} of {counts.Images} images were given up" : null });
+        Close(session);
+    }
+
+    void IDispatcherHost.Failed(JobSession session, Exception reason)
+    {
+        Turn(session.JobId, JobSignal.Failed, record => record with { Reason = reason.Message.ReplaceLineEndings(" ") });
+        Close(session, withdraw: true);
+    }
+
+    void IDispatcherHost.Journal(IReadOnlyList<FaultRecord> faults) => _board.Journal(faults);
+
+    bool IDispatcherHost.WaitsForDisk(StorageException exception) => true;
+
+    private async Task JobLoopAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                LookAtWorkers();
+                StartJobs();
+                await KeepTimesAsync().ConfigureAwait(false);
+            }
+            catch (StorageException)
+            {
+                // said by the dispatcher, which meets the same disk; what was not written down is tried again
+            }
+            catch (WorkQueueException)
+            {
+                // likewise
+            }
+
+            try
+            {
+                await _wake.WaitAsync(_options.LookEvery, _stop.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>Jobs whose lane has lost its last worker wait; those whose lane has one again go on.</summary>
+    private void LookAtWorkers()
+    {
+        HashSet<string> lanes = [.. _dispatcher.Workers.Where(Serves).Select(worker => worker.Info.Lane)];
+        foreach (JobRecord record in _board.List())
+        {
+            if (record.IsFinal || _dispatcher.Find(record.Id) is not { } session)
+            {
+                continue;
+            }
+
+            if (record.State == JobState.Running && !lanes.Contains(session.Lane))
+            {
+                _dispatcher.StopFeeding(session);
+                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = WaitReason(job) });
+            }
+            else if (record.State == JobState.Queued && lanes.Contains(session.Lane))
+            {
+                Feed(session);
+            }
+        }
+    }
+
+    /// <summary>Opens the jobs whose turn is next: per tenant and class one after the other, the next as soon as the one before runs out of images to hand out.</summary>
+    private void StartJobs()
+    {
+        List<JobRecord> waiting = [.. _board.List().Where(record => record.State == JobState.Queued && _dispatcher.Find(record.Id) is null)];
+        foreach (JobRecord record in waiting.OrderByDescending(record => record.Priority))
+        {
+            if (_stop.IsCancellationRequested || _dispatcher.OpenCount >= _options.MaxOpenJobs)
+            {
+                return;
+            }
+
+            if (LaneFor(record) is not { } lane)
+            {
+                string reason = WaitReason(record);
+                if (record.Reason != reason)
+                {
+                    Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
+                }
+
+                continue;
+            }
+
+            if (!_dispatcher.HasRoom(record.Tenant, record.Priority))
+            {
+                continue;
+            }
+
+            if (record.Lane is null)
+            {
+                if (Turn(record.Id, JobSignal.WorkersGone, job => job with { Lane = lane, Reason = null }) is not { State: JobState.Queued } begun)
+                {
+                    continue;
+                }
+
+                Open(begun);
+            }
+            else
+            {
+                Open(record);
+            }
+
+            if (_dispatcher.Find(record.Id) is { } session)
+            {
+                Feed(session);
+            }
+        }
+    }
+
+    private string WaitReason(JobRecord record) => record.Lane is { } lane
+        ? $"waits for a worker that computes as the job began: {lane.Numerics}"
+        : $"waits for a worker with model {_model.Images.ModelName}";
+
+    /// <summary>The lane a job keeps to; for a new one that with most live slots.</summary>
+    private JobLane? LaneFor(JobRecord record)
+    {
+        IEnumerable<IGrouping<string, WorkerView>> lanes = _dispatcher.Workers.Where(Serves).GroupBy(worker => worker.Info.Lane, StringComparer.Ordinal);
+        if (record.Lane is { } known)
+        {
+            return lanes.Any(lane => lane.Key == known.Name) ? known : null;
+        }
+
+        return lanes.OrderByDescending(lane => lane.Sum(worker => worker.Info.Slots)).FirstOrDefault()?.First().Info is { } best
+            ? JobLane.Of(new ModelDescription(best.Conditions, best.Images))
+            : null;
+    }
+
+    private void Feed(JobSession session)
+    {
+        if (Turn(session.JobId, JobSignal.Started, job => job with { Reason = null }) is { State: JobState.Running })
+        {
+            _dispatcher.Feed(session);
+        }
+    }
+
+    /// <summary>Plans a job again and takes its folder. A job that cannot be opened has failed.</summary>
+    private void Open(JobRecord record)
+    {
+        try
+        {
+            ModelDescription model = record.Lane!.Describe(_model);
+            JobPlan plan = TakePlan(record.Id)?.For(model.Conditions, model.Images)
+                ?? JobPlan.Create(SpecOf(record), model.Conditions, model.Images, _stop.Token);
+            JobSession session = JobSession.Open(plan, _folder.OutPath(record.Id), new SessionOptions
+            {
+                JobId = record.Id,
+                Tenant = record.Tenant,
+                Priority = record.Priority,
+                TaskTimeout = record.TaskTimeout,
+                RetryFailed = record.RetriesFailed,
+                ContactSheetImages = record.Kind == JobKind.Request ? 0 : _options.ContactSheetImages,
+                HopelessAfter = _options.HopelessAfter,
+                Clock = _clock,
+            });
+            if (record.RetriesFailed)
+            {
+                Turn(record.Id, JobSignal.WorkersGone, job => job with { RetriesFailed = false });
+            }
+
+            _dispatcher.Add(session);
+        }
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        {
+            // the next head opens it
+        }
+        catch (StorageException exception) when (exception.IsTransient)
+        {
+            Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = exception.Message });
+        }
+#pragma warning disable CA1031 // whatever it is, it is this job's end and is told with its reason
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            Turn(record.Id, JobSignal.Failed, job => job with { Reason = exception.Message.ReplaceLineEndings(" ") });
+        }
+    }
+
+    private JobSpec SpecOf(JobRecord record)
+    {
+        ResolvedSettings settings = record.Settings;
+        string prompts = Path.Combine(_folder.JobPath(record.Id), record.PromptsFile);
+        bool isLiteral = record.PromptsFormat == "literal";
+        return new JobSpec
+        {
+            PromptFile = isLiteral ? null : prompts,
+            Prompts = isLiteral ? JsonSerializer.Deserialize<string[]>(File.ReadAllBytes(prompts)) : null,
+            OutFolder = _folder.OutPath(record.Id),
+            ImagesPerPrompt = settings.ImagesPerPrompt,
+            Size = settings.Size,
+            NumInferenceSteps = settings.NumInferenceSteps,
+            GuidanceScale = settings.GuidanceScale,
+            NegativePrompt = settings.NegativePrompt,
+            Seed = settings.Seed,
+            SamplesPerShard = settings.SamplesPerShard,
+            Format = settings.Format,
+            Quality = settings.Quality,
+            Priority = record.Priority,
+            Dtype = record.Dtype,
+            BatchSize = settings.BatchSize,
+            SkipInvalid = record.SkipInvalid,
+        };
+    }
+
+    private async Task WithdrawAsync(JobSession session, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _dispatcher.WithdrawAsync(session, cancellationToken).ConfigureAwait(false);
+        }
+        catch (WorkQueueException)
+        {
+            session.TakeAllBack(); // the queue is away: what comes of these items later is refused or changes nothing
+        }
+    }
+
+    /// <summary>Lets a job's session go, once nobody is at it.</summary>
+    private void Close(JobSession session, bool withdraw = false)
+    {
+        _dispatcher.Remove(session);
+        Task task = Task.Run(async () =>
+        {
+            if (withdraw)
+            {
+                await WithdrawAsync(session, CancellationToken.None).ConfigureAwait(false);
+            }
+
+            session.Dispose();
+            Wake();
+        });
+        _closing.TryAdd(task, true);
+        _ = task.ContinueWith(done => _closing.TryRemove(done, out _), TaskScheduler.Default);
+    }
+
+    /// <summary>Deadlines and the retention rule.</summary>
+    private async Task KeepTimesAsync()
+    {
+        DateTimeOffset now = _clock.GetUtcNow();
+        foreach (JobRecord record in _board.List())
+        {
+            if (!record.IsFinal && record.Deadline <= now)
+            {
+                Turn(record.Id, JobSignal.DeadlinePassed, job => job with { Reason = $"its deadline {record.Deadline:O} has passed" });
+                if (_dispatcher.Find(record.Id) is { } session && _board.Find(record.Id) is { IsFinal: true })
+                {
+                    Close(session, withdraw: true);
+                }
+            }
+            else if (ExpiryOf(record) <= now && _board.Find(record.Id) is { IsFinal: true })
+            {
+                lock (_turning)
+                {
+                    _board.Delete(record);
+                }
+
+                await ForgetAsync(record).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private DateTimeOffset? ExpiryOf(JobRecord record)
+    {
+        TimeSpan? kept = record.Kind == JobKind.Request ? _options.KeepRequests : _options.KeepDataSets;
+        return record.IsFinal && kept is { } time ? record.FinishedAt + time : null;
+    }
+
+    /// <summary>What is left of a job that is deleted.</summary>
+    private async Task ForgetAsync(JobRecord record)
+    {
+        await Task.WhenAll(_closing.Keys).ConfigureAwait(false);
+        _dispatcher.ForgetJob(record.Id);
+        if (_events.TryRemove(record.Id, out EventStream? stream))
+        {
+            stream.End();
+        }
+
+        string folder = _folder.JobPath(record.Id);
+        if (Directory.Exists(folder))
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private async Task EventLoopAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            foreach ((string jobId, EventStream stream) in _events)
+            {
+                if (stream.Watchers > 0 && _dispatcher.Find(jobId) is { } session && session.TakeNews() is { } news && _board.Find(jobId) is { } record)
+                {
+                    stream.Publish(news.Count > 0 ? "samples" : "progress", ViewOf(record), news, isLast: false);
+                }
+            }
+
+            try
+            {
+                await Task.Delay(_options.EventsEvery, _clock, _stop.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+        }
+    }
+}

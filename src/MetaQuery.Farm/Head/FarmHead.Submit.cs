@@ -1,0 +1,278 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <content>Taking jobs, and what is asked of them.</content>
+public sealed partial class FarmHead
+{
+    private const int MaxNameCharacters = 200;
+    private const int MaxKeyCharacters = 255;
+    private const int PlansKept = 8;
+
+    private readonly Dictionary<string, JobPlan> _plans = new(StringComparer.Ordinal); // of jobs that wait to be opened, the latest few
+
+    public Task<JobView> SubmitAsync(JobSubmission submission, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(submission);
+        return Task.Run(() => SubmitCoreAsync(submission, cancellationToken), cancellationToken);
+    }
+
+    public async Task<JobView> ApplyAsync(JobReference job, JobCommand command, CancellationToken cancellationToken)
+    {
+        JobRecord before;
+        JobRecord? after;
+        lock (_turning)
+        {
+            before = Require(job);
+            JobState? state = JobLifecycle.After(before.State, command);
+            after = state is null ? null : Stamp(before, before with
+            {
+                State = state.Value,
+                Counts = CountsOf(before),
+                Reason = state == before.State ? before.Reason : command == JobCommand.Cancel ? "cancelled" : null,
+                RetriesFailed = before.RetriesFailed || command == JobCommand.RetryFailed,
+            });
+            if (after is null)
+            {
+                _board.Delete(before);
+            }
+            else if (after != before)
+            {
+                _board.Put(after);
+            }
+        }
+
+        JobView view = ViewOf(after ?? before);
+        if (after is null)
+        {
+            await ForgetAsync(before).ConfigureAwait(false);
+        }
+        else if (after.State != before.State)
+        {
+            if (before.IsFinal && _events.TryGetValue(before.Id, out EventStream? stream))
+            {
+                stream.Reopen();
+            }
+
+            Tell(after);
+            if (_dispatcher.Find(before.Id) is { } session && !JobLifecycle.IsFed(after.State) && JobLifecycle.IsFed(before.State) | after.IsFinal)
+            {
+                await WithdrawAsync(session, cancellationToken).ConfigureAwait(false);
+                if (after.IsFinal)
+                {
+                    Close(session);
+                }
+            }
+
+            Wake();
+        }
+
+        return view;
+    }
+
+    private async Task<JobView> SubmitCoreAsync(JobSubmission submission, CancellationToken cancellationToken)
+    {
+        CheckSubmission(submission);
+        DateTimeOffset now = _clock.GetUtcNow();
+        string id = JobIds.Create(now);
+        string folder = _folder.JobPath(id);
+        bool isPromised = false;
+        try
+        {
+            (JobSpec spec, string format) = await StorePromptsAsync(submission, folder, cancellationToken).ConfigureAwait(false);
+            JobPlan plan = JobPlan.Create(spec with { OutFolder = _folder.OutPath(id) }, _model.Conditions, _model.Images, cancellationToken);
+            var record = new JobRecord
+            {
+                Id = id,
+                Name = submission.Name,
+                Tenant = submission.Tenant,
+                Kind = submission.Kind,
+                Priority = spec.Priority,
+                State = JobLifecycle.After(JobLifecycle.Initial, JobSignal.Planned),
+                CreatedAt = now,
+                Deadline = submission.Deadline,
+                TaskTimeout = submission.TaskTimeout,
+                IdempotencyKey = submission.IdempotencyKey,
+                ContentHash = HashOf(plan, submission),
+                PromptsFormat = format,
+                SkipInvalid = spec.SkipInvalid,
+                Dtype = spec.Dtype,
+                Settings = plan.Settings,
+                Prompts = plan.PromptCount,
+                Images = plan.ImageCount,
+                SkippedLines = plan.Source.SkippedLines,
+            };
+            lock (_turning)
+            {
+                if (Same(record) is { } earlier)
+                {
+                    return ViewOf(earlier);
+                }
+
+                CheckRoom(record, now);
+                _board.Put(record);
+                isPromised = true;
+                KeepPlan(id, plan);
+            }
+
+            Wake();
+            return ViewOf(record);
+        }
+        finally
+        {
+            if (!isPromised && Directory.Exists(folder))
+            {
+                Directory.Delete(folder, recursive: true);
+            }
+        }
+    }
+
+    private static void CheckSubmission(JobSubmission submission)
+    {
+        if (submission.Name.Length > MaxNameCharacters)
+        {
+            throw new JobSpecException($"the name has {submission.Name.Length} characters; at most {MaxNameCharacters} are taken");
+        }
+
+        if (submission.IdempotencyKey is { Length: 0 or > MaxKeyCharacters } key)
+        {
+            throw new JobSpecException($"the idempotency key has {key.Length} characters; 1 to {MaxKeyCharacters} are taken");
+        }
+
+        if (submission.TaskTimeout is { } timeout && timeout <= TimeSpan.Zero)
+        {
+            throw new JobSpecException($"the task timeout {timeout.TotalSeconds} s is not above 0");
+        }
+
+        if (submission.Prompts is not null && submission.PromptsFormat is not ("txt" or "jsonl" or "csv"))
+        {
+            throw new JobSpecException($"the prompts' format \"{submission.PromptsFormat}\" is not known; txt, jsonl and csv are");
+        }
+    }
+
+    /// <summary>Puts the prompts into the job's folder: what a job is made of must not change or vanish under it.</summary>
+    private static async Task<(JobSpec Spec, string Format)> StorePromptsAsync(JobSubmission submission, string folder, CancellationToken cancellationToken)
+    {
+        JobSpec spec = submission.Spec;
+        Directory.CreateDirectory(folder);
+        AtomicFile.SyncFolder(Path.GetDirectoryName(folder)!);
+        if (submission.Prompts is { } uploaded)
+        {
+            if (spec.Prompts is not null || spec.PromptFile is not null)
+            {
+                throw new JobSpecException("both a prompt file and prompts were given; a job takes one of them");
+            }
+
+            string path = Path.Combine(folder, $"prompts.{submission.PromptsFormat}");
+            await CopyAsync(uploaded, path, cancellationToken).ConfigureAwait(false);
+            return (spec with { PromptFile = path }, submission.PromptsFormat!);
+        }
+
+        if (spec.PromptFile is { } named)
+        {
+            string format = PromptFile.Open(named).Format;
+            string path = Path.Combine(folder, $"prompts.{format}");
+            FileStream source = File.OpenRead(named);
+            await using (source.ConfigureAwait(false))
+            {
+                await CopyAsync(source, path, cancellationToken).ConfigureAwait(false);
+            }
+
+            return (spec with { PromptFile = path }, format);
+        }
+
+        if (spec.Prompts is { } literal)
+        {
+            AtomicFile.WriteAllBytes(Path.Combine(folder, "prompts.json"), JsonSerializer.SerializeToUtf8Bytes(literal));
+        }
+
+        return (spec, "literal");
+    }
+
+    private static async Task CopyAsync(Stream source, string path, CancellationToken cancellationToken)
+    {
+        using AtomicFile file = AtomicFile.Create(path);
+        try
+        {
+            await source.CopyToAsync(file.Stream, cancellationToken).ConfigureAwait(false);
+        }
+        catch (IOException exception) when (exception.HResult is 28 or 122) // ours is full; another error is the sender's
+        {
+            throw StorageException.From(exception, path);
+        }
+
+        file.Commit();
+    }
+
+    /// <summary>The job that the same key named before.</summary>
+    private JobRecord? Same(JobRecord record)
+    {
+        if (record.IdempotencyKey is not { } key || _board.FindByKey(record.Tenant, key) is not { } earlier)
+        {
+            return null;
+        }
+
+        return earlier.ContentHash == record.ContentHash
+            ? earlier
+            : throw new IdempotencyConflictException($"the idempotency key {key} was used for job {earlier.Id}, which asks for something else; take a new key");
+    }
+
+    private void CheckRoom(JobRecord record, DateTimeOffset now)
+    {
+        TenantUsage usage = UsageOf(record.Tenant);
+        _options.Tenants.RulesOf(record.Tenant).Check(usage, record.Images, now);
+        long queued = 0;
+        int unfinished = 0;
+        foreach (JobRecord job in _board.List())
+        {
+            if (!job.IsFinal)
+            {
+                unfinished++;
+                queued += UnsettledOf(job);
+            }
+        }
+
+        if (unfinished >= _options.MaxUnfinishedJobs)
+        {
+            throw new QueueFullException($"{unfinished} jobs are unfinished; {_options.MaxUnfinishedJobs} may be at a time", TimeSpan.FromSeconds(30));
+        }
+
+        if (queued + record.Images > _options.MaxQueuedImages)
+        {
+            throw new QueueFullException(
+                $"{queued} images are queued and {record.Images} more are asked for; {_options.MaxQueuedImages} may be queued at a time", TimeSpan.FromSeconds(30));
+        }
+    }
+
+    /// <summary>What was asked, whatever the id, the time and the folder: SHA-256, lower-case hex.</summary>
+    private static string HashOf(JobPlan plan, JobSubmission submission)
+    {
+        string identity = JobIdentity.Create(plan).Hash;
+        byte[] text = Encoding.UTF8.GetBytes(string.Join('\n', identity, submission.Name, submission.Spec.Priority, submission.Kind, submission.Deadline?.UtcTicks, submission.TaskTimeout?.Ticks));
+        return Convert.ToHexStringLower(SHA256.HashData(text));
+    }
+
+    private void KeepPlan(string jobId, JobPlan plan)
+    {
+        lock (_plans)
+        {
+            while (_plans.Count >= PlansKept)
+            {
+                _plans.Remove(_plans.Keys.Min(StringComparer.Ordinal)!);
+            }
+
+            _plans[jobId] = plan;
+        }
+    }
+
+    private JobPlan? TakePlan(string jobId)
+    {
+        lock (_plans)
+        {
+            return _plans.Remove(jobId, out JobPlan? plan) ? plan : null;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <summary>The farm's head: takes jobs, keeps them through its own death, feeds the queue, commits what workers make.</summary>
+/// <remarks>One head per data folder and per queue. The same class in one process with its workers and over Redis; docs/farm.md tells how a job flows through it.</remarks>
+public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
+{
+    private readonly HeadOptions _options;
+    private readonly TimeProvider _clock;
+    private readonly ModelDescription _model;
+    private readonly IWorkFeed _feed;
+    private readonly IWorkerRegistry _workers;
+    private readonly DataFolder _folder;
+    private readonly JobBoard _board;
+    private readonly Dispatcher _dispatcher;
+    private readonly string _epoch = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(4));
+    private readonly ConcurrentDictionary<string, EventStream> _events = new(StringComparer.Ordinal);
+    private readonly Lock _turning = new(); // every change of a job's record
+    private readonly CancellationTokenSource _stop = new();
+    private readonly SemaphoreSlim _wake = new(0, 1);
+    private readonly List<Task> _loops = [];
+    private bool _isDisposed;
+
+    private FarmHead(ModelDescription model, IWorkFeed feed, IWorkerRegistry workers, HeadOptions options, DataFolder folder, JobBoard board)
+    {
+        _model = model;
+        _feed = feed;
+        _workers = workers;
+        _options = options;
+        _clock = options.Clock;
+        _folder = folder;
+        _board = board;
+        _dispatcher = new Dispatcher(feed, workers, this, board.Ledger, options);
+    }
+
+    public ImageModelInfo Model => _model.Images;
+
+    public FarmReadiness Readiness
+    {
+        get
+        {
+            if (_dispatcher.Trouble is { } trouble)
+            {
+                return new FarmReadiness(false, trouble);
+            }
+
+            return _dispatcher.Workers.Any(Serves)
+                ? new FarmReadiness(true, null)
+                : new FarmReadiness(false, $"no worker with model {_model.Images.ModelName} of revision {_model.Images.ModelRevision} is there");
+        }
+    }
+
+    /// <summary>Takes the data folder, brings back its jobs and goes on with them.</summary>
+    /// <param name="model">The model that jobs are for; weights are not needed here.</param>
+    /// <param name="feed">The queue.</param>
+    /// <param name="workers">Where workers are listed.</param>
+    /// <param name="options">Folder, limits, times.</param>
+    /// <param name="cancellationToken">Gives up while starting.</param>
+    /// <exception cref="DataFolderInUseException">A running head holds the folder.</exception>
+    /// <exception cref="StorageException">The folder cannot be read or written.</exception>
+    /// <exception cref="JournalDamagedException">The journal lost what it had promised.</exception>
+    /// <exception cref="WorkQueueException">The queue cannot be reached.</exception>
+    public static async Task<FarmHead> StartAsync(
+        ModelDescription model, IWorkFeed feed, IWorkerRegistry workers, HeadOptions options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(feed);
+        ArgumentNullException.ThrowIfNull(workers);
+        ArgumentNullException.ThrowIfNull(options);
+        DataFolder folder = DataFolder.Take(options.DataFolder);
+        JobBoard? board = null;
+        try
+        {
+            board = new JobBoard(folder.JournalPath);
+            var head = new FarmHead(model, feed, workers, options, folder, board);
+            await head.BeginAsync(cancellationToken).ConfigureAwait(false);
+            return head;
+        }
+        catch
+        {
+            board?.Dispose();
+            folder.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Stops without ending any job: the next head on this folder goes on with them.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_isDisposed)
+        {
+            return;
+        }
+
+        _isDisposed = true;
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await Task.WhenAll(_loops).ConfigureAwait(false);
+        await _dispatcher.DisposeAsync().ConfigureAwait(false);
+        await Task.WhenAll(_closing.Keys).ConfigureAwait(false);
+        foreach (JobRecord record in _board.List())
+        {
+            if (_dispatcher.Find(record.Id) is { } session)
+            {
+                session.Dispose();
+            }
+
+            if (_events.TryGetValue(record.Id, out EventStream? stream))
+            {
+                stream.End();
+            }
+        }
+
+        _board.Dispose();
+        _folder.Dispose();
+        _stop.Dispose();
+        _wake.Dispose();
+    }
+
+    private async Task BeginAsync(CancellationToken cancellationToken)
+    {
+        await _workers.RequireModelAsync(_model.Images.ModelRevision, _model.Conditions.ModelRevision, cancellationToken).ConfigureAwait(false);
+        await _dispatcher.RecoverAsync(cancellationToken).ConfigureAwait(false);
+        RemoveStrangers();
+        foreach (JobRecord record in _board.List().Where(record => !record.IsFinal))
+        {
+            Turn(record.Id, JobSignal.Restarted);
+        }
+
+        // before any report is received: what workers finished meanwhile must find its job open
+        foreach (JobRecord record in _board.List().Where(record => !record.IsFinal && record.Lane is not null))
+        {
+            Open(record);
+        }
+
+        _dispatcher.Start();
+        _loops.Add(Task.Run(JobLoopAsync, CancellationToken.None));
+        _loops.Add(Task.Run(EventLoopAsync, CancellationToken.None));
+    }
+
+    /// <summary>Folders of jobs that were never promised: a submission that died before its record was written.</summary>
+    private void RemoveStrangers()
+    {
+        foreach (string path in Directory.EnumerateDirectories(_folder.JobsPath))
+        {
+            if (_board.Find(Path.GetFileName(path)) is null)
+            {
+                Directory.Delete(path, recursive: true);
+            }
+        }
+    }
+
+    /// <summary>Something happened to a job: writes its new state down and tells who watches.</summary>
+    /// <returns>The record after it; null where the job is gone.</returns>
+    private JobRecord? Turn(string jobId, JobSignal signal, Func<JobRecord, JobRecord>? also = null)
+    {
+        JobRecord record;
+        lock (_turning)
+        {
+            if (_board.Find(jobId) is not { } before)
+            {
+                return null;
+            }
+
+            JobState state = JobLifecycle.After(before.State, signal);
+            record = (also?.Invoke(before) ?? before) with { State = state, Counts = CountsOf(before) };
+            if (state != before.State || record.Reason != before.Reason || record.Lane != before.Lane || record.RetriesFailed != before.RetriesFailed)
+            {
+                record = Stamp(before, record);
+                _board.Put(record);
+            }
+        }
+
+        Tell(record);
+        return record;
+    }
+
+    private JobRecord Stamp(JobRecord before, JobRecord record) => record with
+    {
+        StartedAt = record.State == JobState.Running ? record.StartedAt ?? _clock.GetUtcNow() : record.StartedAt,
+        FinishedAt = record.IsFinal ? (before.IsFinal ? before.FinishedAt : _clock.GetUtcNow()) : null,
+    };
+
+    private void Tell(JobRecord record)
+    {
+        if (_events.TryGetValue(record.Id, out EventStream? stream))
+        {
+            IReadOnlyList<long> news = _dispatcher.Find(record.Id)?.TakeNews() ?? [];
+            stream.Publish("state", ViewOf(record), news, record.IsFinal);
+        }
+    }
+
+    private bool Serves(WorkerView worker) =>
+        worker.Status.State != WorkerState.Drained
+        && worker.Info.Images.ModelRevision == _model.Images.ModelRevision && worker.Info.Conditions.ModelRevision == _model.Conditions.ModelRevision;
+
+    private void Wake()
+    {
+        try
+        {
+            if (_wake.CurrentCount == 0)
+            {
+                _wake.Release();
+            }
+        }
+        catch (SemaphoreFullException)
+        {
+            // another thread was first
+        }
+    }
+}

@@ -1,0 +1,272 @@
+using System.Text;
+using System.Text.Json;
+using MetaQuery.Data;
+using MetaQuery.Imaging;
+
+namespace MetaQuery.Farm;
+
+/// <summary>Reads a job's folder while it is worked on and long after: samples, failures, files. Thread-safe; changes nothing.</summary>
+internal sealed class JobArchive
+{
+    private const int IndexesKept = 8;
+    private static readonly Lock CacheGate = new();
+    private static readonly LinkedList<(string Path, long Bytes, DateTime Changed, ShardIndex Index)> Cache = new();
+
+    private readonly string _folder;
+    private readonly ShardLayout _layout;
+    private readonly ImageFormat _format;
+    private readonly long _images;
+    private readonly JobSession? _session;
+
+    /// <param name="folder">The job's out folder; it may not be there yet.</param>
+    /// <param name="settings">The job's.</param>
+    /// <param name="images">In the job.</param>
+    /// <param name="session">Where it is open: what is not in a shard yet is asked of it.</param>
+    public JobArchive(string folder, ResolvedSettings settings, long images, JobSession? session)
+    {
+        _folder = folder;
+        _format = settings.Format;
+        _images = images;
+        _layout = ShardLayout.For(images, settings.SamplesPerShard);
+        _session = session;
+    }
+
+    public SamplePage ListSamples(long from, int most)
+    {
+        var found = new List<SampleView>();
+        foreach ((long shard, bool isFinished) in Shards().Where(shard => shard.Shard >= _layout.ShardOf(from)))
+        {
+            foreach ((long position, Func<Sample?> read) in Positions(shard, isFinished).SkipWhile(sample => sample.Position < from))
+            {
+                if (found.Count == most)
+                {
+                    return new SamplePage(found, position);
+                }
+
+                if (read() is { } sample)
+                {
+                    found.Add(ViewOf(position, sample));
+                }
+            }
+        }
+
+        return new SamplePage(found, null);
+    }
+
+    /// <returns>Null where there is no such sample (yet).</returns>
+    public SampleContent? Read(long position)
+    {
+        if (position < 0 || position >= _images)
+        {
+            return null;
+        }
+
+        Sample? sample = FromSession(position);
+        if (sample is null)
+        {
+            long shard = _layout.ShardOf(position);
+            sample = Shards().Where(entry => entry.Shard == shard)
+                .SelectMany(entry => Positions(entry.Shard, entry.IsFinished)).FirstOrDefault(entry => entry.Position == position).Read?.Invoke();
+        }
+
+        return sample is null ? null : new SampleContent(ViewOf(position, sample), sample.Image, MediaTypeOf(ImageEncoder.Extension(_format)));
+    }
+
+    public IReadOnlyList<FailedSample> ListFailures(int most)
+    {
+        if (_session is not null)
+        {
+            return _session.ListFailures(most);
+        }
+
+        var failures = new List<FailedSample>();
+        foreach ((long shard, bool isFinished) in Shards())
+        {
+            if (failures.Count >= most)
+            {
+                break;
+            }
+
+            if (isFinished)
+            {
+                string path = Path.Combine(_folder, FailureFile.NameFor(_layout.ShardName(shard)));
+                failures.AddRange(File.Exists(path) ? File.ReadLines(path).Select(line => FailureFile.Parse(Encoding.UTF8.GetBytes(line))) : []);
+            }
+            else
+            {
+                failures.AddRange(SpoolRecords(shard).Where(record => record.Kind == SpoolKind.Failure).OrderBy(record => record.Position)
+                    .Select(record => FailureFile.Parse(record.Parts().First)));
+            }
+        }
+
+        return [.. failures.Take(most)];
+    }
+
+    /// <summary>Finished shards with their failures' lists; the manifest and the contact sheet once they are there.</summary>
+    public IReadOnlyList<JobFile> ListFiles()
+    {
+        var files = new List<JobFile>();
+        IReadOnlyDictionary<string, ShardEntry> entries = Manifested();
+        foreach (ShardEntry entry in entries.Values.OrderBy(entry => entry.Shard, StringComparer.Ordinal))
+        {
+            Add(entry.Shard, entry.Sha256);
+            if (entry.FailedCount > 0)
+            {
+                Add(FailureFile.NameFor(entry.Shard), null);
+            }
+        }
+
+        if (entries.Count > 0)
+        {
+            Add(Manifest.FileName, null);
+        }
+
+        Add("contact-sheet.png", null);
+        return files;
+
+        void Add(string name, string? sha256)
+        {
+            var file = new FileInfo(Path.Combine(_folder, name));
+            if (file.Exists)
+            {
+                files.Add(new JobFile(name, file.Length, MediaTypeOf(file.Extension[1..]), sha256));
+            }
+        }
+    }
+
+    /// <summary>Opens a file that <see cref="ListFiles"/> lists.</summary>
+    /// <returns>Null for any other name.</returns>
+    public Stream? Open(string name) => ListFiles().FirstOrDefault(file => file.Name == name) is { } known
+        ? new FileStream(Path.Combine(_folder, known.Name), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1 << 16, FileOptions.Asynchronous)
+        : null;
+
+    private sealed record Sample(ReadOnlyMemory<byte> Image, ReadOnlyMemory<byte> Caption, ReadOnlyMemory<byte> Json);
+
+    /// <summary>Shards that hold anything, ascending.</summary>
+    private IEnumerable<(long Shard, bool IsFinished)> Shards()
+    {
+        var shards = new SortedDictionary<long, bool>();
+        foreach (string name in Manifested().Keys)
+        {
+            shards[NumberOf(name)] = true;
+        }
+
+        IEnumerable<long> open = _session?.OpenShards() ?? SpoolFiles();
+        foreach (long shard in open)
+        {
+            shards[shard] = false;
+        }
+
+        return shards.Select(shard => (shard.Key, shard.Value));
+    }
+
+    private IEnumerable<(long Position, Func<Sample?> Read)> Positions(long shard, bool isFinished)
+    {
+        if (isFinished)
+        {
+            ShardIndex index = IndexOf(Path.Combine(_folder, _layout.ShardName(shard)));
+            int keyDigits = _layout.Key(0).Length - Path.GetFileNameWithoutExtension(_layout.ShardName(shard)).Length;
+            return index.Keys.Select(key => (
+                (shard * _layout.SamplesPerShard) + long.Parse(key.AsSpan(key.Length - keyDigits)), (Func<Sample?>)(() => Of(index.Read(key)))));
+        }
+
+        if (_session is not null)
+        {
+            return _session.PositionsIn(shard).Select(position => (position, (Func<Sample?>)(() => FromSession(position))));
+        }
+
+        return SpoolRecords(shard).Where(record => record.Kind == SpoolKind.Sample).OrderBy(record => record.Position).Select(record => (
+            record.Position, (Func<Sample?>)(() => record.Parts() is var (image, caption, json) ? new Sample(image, caption, json) : null)));
+    }
+
+    private Sample? FromSession(long position) =>
+        _session?.TryRead(position) is { } sample ? new Sample(sample.Image, sample.Caption, sample.Json) : null;
+
+    private Sample? Of(ShardSample? sample) => sample is null
+        ? null
+        : new Sample(sample.Find(ImageEncoder.Extension(_format)) ?? default, sample.Find("txt") ?? default, sample.Find("json") ?? default);
+
+    private SampleView ViewOf(long position, Sample sample)
+    {
+        using JsonDocument json = JsonDocument.Parse(sample.Json);
+        return new SampleView(
+            position, _layout.Key(position), Encoding.UTF8.GetString(sample.Caption.Span), json.RootElement.GetProperty("sample_index").GetInt32(),
+            Encoding.UTF8.GetString(sample.Json.Span));
+    }
+
+    private IReadOnlyDictionary<string, ShardEntry> Manifested()
+    {
+        string path = Path.Combine(_folder, Manifest.FileName);
+        if (!File.Exists(path))
+        {
+            return new Dictionary<string, ShardEntry>();
+        }
+
+        using Manifest manifest = Manifest.Load(path);
+        return manifest.Shards;
+    }
+
+    private IEnumerable<long> SpoolFiles()
+    {
+        string work = Path.Combine(_folder, OutFolder.WorkFolderName);
+        return Directory.Exists(work)
+            ? Directory.EnumerateFiles(work, "*.spool").Select(Path.GetFileNameWithoutExtension)
+                .Where(name => name!.All(char.IsAsciiDigit)).Select(name => long.Parse(name!)).Order()
+            : [];
+    }
+
+    private IEnumerable<SpoolRecord> SpoolRecords(long shard)
+    {
+        string path = Path.Combine(_folder, OutFolder.WorkFolderName, Path.GetFileNameWithoutExtension(_layout.ShardName(shard)) + ".spool");
+        if (!File.Exists(path))
+        {
+            yield break;
+        }
+
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        for (long at = 0; SpoolRecord.TryRead(stream, at, out SpoolRecord record); at += record.ByteLength)
+        {
+            yield return record;
+        }
+    }
+
+    private long NumberOf(string shardName) => long.Parse(Path.GetFileNameWithoutExtension(shardName));
+
+    private static string MediaTypeOf(string extension) => extension switch
+    {
+        "png" => "image/png",
+        "jpg" => "image/jpeg",
+        "webp" => "image/webp",
+        "tar" => "application/x-tar",
+        _ => "application/jsonl",
+    };
+
+    private static ShardIndex IndexOf(string path)
+    {
+        var file = new FileInfo(path);
+        lock (CacheGate)
+        {
+            for (var node = Cache.First; node is not null; node = node.Next)
+            {
+                if (node.Value.Path == path && node.Value.Bytes == file.Length && node.Value.Changed == file.LastWriteTimeUtc)
+                {
+                    Cache.Remove(node);
+                    Cache.AddFirst(node);
+                    return node.Value.Index;
+                }
+            }
+        }
+
+        ShardIndex index = ShardIndex.Open(path);
+        lock (CacheGate)
+        {
+            Cache.AddFirst((path, file.Length, file.LastWriteTimeUtc, index));
+            while (Cache.Count > IndexesKept)
+            {
+                Cache.RemoveLast();
+            }
+        }
+
+        return index;
+    }
+}
