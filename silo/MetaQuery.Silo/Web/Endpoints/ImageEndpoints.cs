@@ -1,0 +1,174 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using MetaQuery.Client;
+using MetaQuery.Farm;
+using MetaQuery.Imaging;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using static MetaQuery.Silo.Web.Routes;
+
+namespace MetaQuery.Silo.Web;
+
+/// <summary><c>POST /v1/images/generations</c> as OpenAI's: an interactive job of one prompt, and the wait for it.</summary>
+internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpoints outputs, TimeProvider time)
+{
+    private int _waiting;
+
+    /// <summary>Requests that wait now.</summary>
+    public int Waiting => Volatile.Read(ref _waiting);
+
+    public void Map(IEndpointRouteBuilder routes) =>
+        routes.Add("POST", "/v1/images/generations", "generateImages", "Makes pictures of a prompt and answers with them, as OpenAI's.", async (HttpContext context) =>
+            Answer(await GenerateAsync(context), FarmJson.Default.ImageResponse))
+            .Accepts<ImageRequest>("application/json").WithMetadata(new IdempotencyKeyHeader()).Produces<ImageResponse>().Refuses(400, 404, 409, 413, 415, 429, 504);
+
+    /// <summary>Whether a model's name stands for the farm's one model: its own, or those that OpenAI's clients send unasked.</summary>
+    public static bool IsServed(string? name, ImageModelInfo model) =>
+        name is null or "" or "auto" || name == model.ModelName || name.StartsWith("dall-e-", StringComparison.Ordinal) || name.StartsWith("gpt-image-", StringComparison.Ordinal);
+
+    public static ApiException NoSuchModel(string name, ImageModelInfo model) =>
+        new(404, $"model {(name.Length <= 60 ? name : name[..57] + "...")} is not served here; {model.ModelName} is", "model", "model_not_found");
+
+    private async Task<ImageResponse> GenerateAsync(HttpContext context)
+    {
+        ImageRequest request = await RequestBody.ReadAsync(context, FarmJson.Default.ImageRequest, options.MaxBodyBytes, allowUnknown: true);
+        string? key = IdempotencyKeyHeader.Read(context);
+        JobSubmission submission = ToSubmission(request, Caller.Of(context).Tenant, key);
+        if (Interlocked.Increment(ref _waiting) > options.MaxWaitingRequests)
+        {
+            Interlocked.Decrement(ref _waiting);
+            throw new ApiException(429, $"{options.MaxWaitingRequests} requests for pictures wait already", code: "queue_full", retryAfter: TimeSpan.FromSeconds(2));
+        }
+
+        try
+        {
+            JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
+            var reference = new JobReference(job.Id, submission.Tenant);
+            job = await WaitAsync(reference, cancelWhenLeft: key is null, context.RequestAborted);
+            return await AnswerAsync(context, request, reference, job);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _waiting);
+        }
+    }
+
+    private JobSubmission ToSubmission(ImageRequest request, string tenant, string? idempotencyKey)
+    {
+        JobSubmissions.CheckPrompt(request.Prompt, "prompt");
+        if (!IsServed(request.Model, farm.Model))
+        {
+            throw NoSuchModel(request.Model!, farm.Model);
+        }
+
+        return new JobSubmission
+        {
+            Spec = new JobSpec
+            {
+                OutFolder = "",
+                Prompts = [request.Prompt],
+                ImagesPerPrompt = request.N ?? 1,
+                Size = JobSubmissions.ParseSize(request.Size, farm.Model),
+                NumInferenceSteps = request.Steps,
+                GuidanceScale = request.Guidance,
+                NegativePrompt = request.NegativePrompt ?? "",
+                Seed = request.Seed ?? SeedFor(tenant, idempotencyKey),
+                Format = ImageEncoder.Parse(request.OutputFormat ?? "png")!.Value,
+                Quality = request.OutputCompression ?? 95,
+                Priority = JobPriority.Interactive,
+            },
+            Tenant = tenant,
+            Name = "images/generations",
+            Kind = JobKind.Request,
+            IdempotencyKey = idempotencyKey is null ? null : "images/" + idempotencyKey,
+            // a repetition under the same key must be the same submission, so it states no time
+            Deadline = idempotencyKey is null ? time.GetUtcNow() + options.RequestTimeout : null,
+        };
+    }
+
+    // a client that repeats its request under one key means the same pictures; otherwise every request gives new ones
+    private static ulong SeedFor(string tenant, string? idempotencyKey)
+    {
+        Span<byte> bytes = stackalloc byte[32];
+        if (idempotencyKey is null)
+        {
+            RandomNumberGenerator.Fill(bytes);
+        }
+        else
+        {
+            SHA256.HashData(Encoding.UTF8.GetBytes($"metaquery-request-seed 1\n{tenant}\n{idempotencyKey}"), bytes);
+        }
+
+        return BinaryPrimitives.ReadUInt64LittleEndian(bytes) >> 11; // 53 bits: JavaScript reads it exactly
+    }
+
+    private async Task<JobView> WaitAsync(JobReference job, bool cancelWhenLeft, CancellationToken aborted)
+    {
+        using var limit = new CancellationTokenSource(options.RequestTimeout, time);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(aborted, limit.Token);
+        try
+        {
+            await foreach (Farm.JobEvent happened in farm.WatchAsync(job, lastEventId: null, stop.Token))
+            {
+                if (JobStates.IsFinal(Wire.State(happened.Job.State)))
+                {
+                    return happened.Job;
+                }
+            }
+
+            return await farm.GetAsync(job, stop.Token);
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            if (cancelWhenLeft)
+            {
+                await CancelAsync(job);
+            }
+
+            aborted.ThrowIfCancellationRequested();
+            throw new ApiException(504, $"the pictures were not ready within {options.RequestTimeout.TotalSeconds:0} seconds; the farm is busy, or no worker is there", code: "timeout");
+        }
+    }
+
+    private async Task CancelAsync(JobReference job)
+    {
+        try
+        {
+            await farm.ApplyAsync(job, JobCommand.Cancel, CancellationToken.None);
+        }
+        catch (JobStateException)
+        {
+            // it has just ended by itself: what was wanted
+        }
+    }
+
+    private async Task<ImageResponse> AnswerAsync(HttpContext context, ImageRequest request, JobReference reference, JobView job)
+    {
+        var images = new List<Client.GeneratedImage>();
+        SamplePage made = await farm.ListSamplesAsync(reference, 0, (int)Math.Max(1, job.Counts.Images), context.RequestAborted);
+        foreach (SampleView sample in made.Samples)
+        {
+            if (request.ResponseFormat == "url")
+            {
+                images.Add(new Client.GeneratedImage(null, $"{context.Request.Scheme}://{context.Request.Host}{outputs.ImageUrl(job.Id, sample.Position)}"));
+            }
+            else
+            {
+                SampleContent content = await farm.ReadSampleAsync(reference, sample.Position, context.RequestAborted);
+                images.Add(new Client.GeneratedImage(Convert.ToBase64String(content.Image.Span), null));
+            }
+        }
+
+        IReadOnlyList<FailedSample> failures = job.Counts.Failed == 0 ? [] : await farm.ListFailuresAsync(reference, 10, context.RequestAborted);
+        string[] reasons = [.. failures.Select(failed => failed.Reason)];
+        return images.Count > 0
+            ? new ImageResponse(
+                job.CreatedAt.ToUnixTimeSeconds(), images, request.OutputFormat ?? "png", Wire.Size(job.Settings.Size), reasons is [] ? null : reasons)
+            : throw new ApiException(
+                job.State == JobState.Cancelled ? 409 : 500,
+                job.State == JobState.Cancelled ? $"the request was cancelled: {job.Reason ?? "by its job"}" : $"no picture could be made: {job.Reason ?? reasons.FirstOrDefault() ?? "its job says no reason"}",
+                code: "generation_failed");
+    }
+}

@@ -1,0 +1,95 @@
+using System.Globalization;
+using MetaQuery.Client;
+using MetaQuery.Data;
+using MetaQuery.Farm;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace MetaQuery.Silo.Web;
+
+/// <summary>The outermost layer: whatever goes wrong becomes one answer in the API's shape, and every answer carries a request id.</summary>
+internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAnswers> logger)
+{
+    private const int ClientClosedRequest = 499; // nginx's number; nobody reads it, but logs and metrics show it
+
+    public async Task InvokeAsync(HttpContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        context.Response.Headers["x-request-id"] = context.TraceIdentifier;
+        try
+        {
+            await next(context);
+            if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentType: null, ContentLength: null })
+            {
+                await WriteAsync(context, OfStatus(context));
+            }
+        }
+        catch (Exception exception) when (context.RequestAborted.IsCancellationRequested && exception is OperationCanceledException or IOException or ApiException)
+        {
+            if (!context.Response.HasStarted)
+            {
+                context.Response.StatusCode = ClientClosedRequest;
+            }
+        }
+        catch (Exception exception)
+        {
+            ApiException answer = Of(exception);
+            if (answer.Status >= 500 && answer.Status != 503)
+            {
+                Unexpected(exception, context.Request.Method, context.Request.Path);
+            }
+
+            if (context.Response.HasStarted)
+            {
+                context.Abort(); // a cut answer must not look like a whole one
+                return;
+            }
+
+            await WriteAsync(context, answer);
+        }
+    }
+
+    public static async Task WriteAsync(HttpContext context, ApiException answer)
+    {
+        HttpResponse response = context.Response;
+        response.StatusCode = answer.Status;
+        response.Headers.CacheControl = "no-store";
+        if (answer.RetryAfter is { } wait)
+        {
+            response.Headers.RetryAfter = Math.Max(1, (long)Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+        }
+
+        await response.WriteAsJsonAsync(answer.Body, FarmJson.Default.ErrorResponse, contentType: null, context.RequestAborted);
+    }
+
+    internal static ApiException Of(Exception exception) => exception switch
+    {
+        ApiException api => api,
+        BadHttpRequestException { StatusCode: 413 } => new ApiException(413, "the body is larger than this server takes", "body", "too_large"),
+        BadHttpRequestException bad => new ApiException(bad.StatusCode, OneLine(bad.Message), "body", "malformed"),
+        JobNotFoundException => ApiException.NotFound(exception.Message),
+        JobStateException => new ApiException(409, exception.Message, code: "job_state"),
+        IdempotencyConflictException => new ApiException(409, exception.Message, "Idempotency-Key", "idempotency_conflict"),
+        QueueFullException full => new ApiException(429, full.Message, code: "queue_full", retryAfter: full.RetryAfter),
+        JobSpecException or PromptFileException => ApiException.Invalid("prompts", OneLine(exception.Message)),
+        ModelMismatchException => ApiException.Invalid("size", exception.Message),
+        StorageException => new ApiException(503, OneLine(exception.Message), code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
+        FarmException { IsTransient: true } => new ApiException(503, OneLine(exception.Message), code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
+        FarmException => new ApiException(500, OneLine(exception.Message)),
+        _ => new ApiException(500, "unexpected error; the server's log has it under this answer's x-request-id"),
+    };
+
+    private static ApiException OfStatus(HttpContext context) => context.Response.StatusCode switch
+    {
+        404 => ApiException.NotFound($"there is nothing at {context.Request.Method} {context.Request.Path}; /openapi/v1.json lists what there is"),
+        405 => new ApiException(405, $"{context.Request.Path} does not take {context.Request.Method}; it takes {context.Response.Headers.Allow}", code: "method_not_allowed"),
+        415 => new ApiException(415, "the body's type is not taken here", "Content-Type", "unsupported_media_type"),
+        416 => new ApiException(416, "the range lies outside of the file", "Range", "range_not_satisfiable"),
+        var status => new ApiException(status, $"status {status}"),
+    };
+
+    private static string OneLine(string text) => string.Join(' ', text.Split((char[])['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+
+    [LoggerMessage(1, LogLevel.Error, "unexpected error in {Method} {Path}")]
+    private partial void Unexpected(Exception exception, string method, string path);
+}

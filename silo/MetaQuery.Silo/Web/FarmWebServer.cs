@@ -1,0 +1,191 @@
+using System.Diagnostics.Metrics;
+using System.Net;
+using System.Security.Cryptography;
+using System.Threading.RateLimiting;
+using MetaQuery.Client;
+using MetaQuery.Farm;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
+
+namespace MetaQuery.Silo.Web;
+
+/// <summary>The web API and the page over a farm, on Kestrel.</summary>
+public sealed class FarmWebServer : IAsyncDisposable
+{
+    private static readonly HashSet<string> Meters = [FarmMeters.MeterName, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime"];
+
+    private readonly WebApplication _app;
+    private readonly EventHubs _hubs;
+
+    private FarmWebServer(WebApplication app, EventHubs hubs) => (_app, _hubs) = (app, hubs);
+
+    /// <summary>Where it listens, once started: with the ports that were free.</summary>
+    public IReadOnlyList<string> Urls => [.. _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses];
+
+    /// <summary>Builds and starts the server.</summary>
+    /// <exception cref="WebStartException">It would be open to others without keys, or an address cannot be listened on.</exception>
+    public static async Task<FarmWebServer> StartAsync(
+        IFarm farm, ApiKeyRing keys, WebOptions options, Action<ILoggingBuilder>? logging = null, TimeProvider? time = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(farm);
+        ArgumentNullException.ThrowIfNull(keys);
+        ArgumentNullException.ThrowIfNull(options);
+        CheckUrls(options.Urls, keys);
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ApplicationName = "MetaQuery.Silo", EnvironmentName = Environments.Production, ContentRootPath = AppContext.BaseDirectory });
+        builder.WebHost.UseKestrelHttpsConfiguration();
+        builder.Configuration.Sources.Clear(); // nothing is read from a file; OTEL_* are read by OpenTelemetry itself
+        builder.Configuration.AddEnvironmentVariables("OTEL_");
+        builder.WebHost.UseUrls([.. options.Urls]);
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes + 1024; // the body's own check answers with a better line
+            kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
+        });
+        builder.Logging.ClearProviders();
+        logging?.Invoke(builder.Logging);
+        ConfigureServices(builder.Services, farm, keys, options, time ?? TimeProvider.System);
+        WebApplication app = builder.Build();
+        var hubs = app.Services.GetRequiredService<EventHubs>();
+        Configure(app, farm, keys, options);
+        app.Lifetime.ApplicationStopping.Register(hubs.Stop);
+        try
+        {
+            await app.StartAsync(cancellationToken);
+        }
+        catch (IOException exception)
+        {
+            await app.DisposeAsync();
+            throw new WebStartException($"cannot listen on {string.Join(", ", options.Urls)}: {exception.Message}", exception);
+        }
+
+        return new FarmWebServer(app, hubs);
+    }
+
+    /// <summary>Takes no new requests, lets those under way end for some seconds, then stops.</summary>
+    public Task StopAsync(CancellationToken cancellationToken = default)
+    {
+        _hubs.Stop();
+        return _app.StopAsync(cancellationToken);
+    }
+
+    public ValueTask DisposeAsync() => _app.DisposeAsync();
+
+    private static void CheckUrls(IReadOnlyList<string> urls, ApiKeyRing keys)
+    {
+        foreach (string url in urls)
+        {
+            if (!Uri.TryCreate(url.Replace("://*", "://0.0.0.0", StringComparison.Ordinal).Replace("://+", "://0.0.0.0", StringComparison.Ordinal), UriKind.Absolute, out Uri? address) || address.Scheme is not ("http" or "https"))
+            {
+                throw new WebStartException($"--urls {url}: must be an address such as http://127.0.0.1:8080");
+            }
+
+            bool isLoopback = address.Host == "localhost" || (IPAddress.TryParse(address.Host.Trim('[', ']'), out IPAddress? ip) && IPAddress.IsLoopback(ip));
+            if (!isLoopback && !keys.HasGoodKey)
+            {
+                throw new WebStartException($"--urls {url} is not loopback, and there is no API key: ./farm keys add --tenant NAME makes one");
+            }
+        }
+    }
+
+    private static void ConfigureServices(IServiceCollection services, IFarm farm, ApiKeyRing keys, WebOptions options, TimeProvider time)
+    {
+        services.AddSingleton(farm).AddSingleton(keys).AddSingleton<ITenantDirectory>(keys).AddSingleton(options).AddSingleton(time);
+        services.AddSingleton(new UrlSigner(options.UrlSecret ?? RandomNumberGenerator.GetBytes(32), time));
+        services.AddSingleton<EventHubs>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>().AddSingleton<PageFiles>();
+        services.AddSingleton<IMetricsText>(provider => new PrometheusText(Meters, provider.GetRequiredService<IMeterFactory>()));
+        services.ConfigureHttpJsonOptions(json => json.SerializerOptions.TypeInfoResolverChain.Insert(0, FarmJson.Default));
+        services.Configure<RouteHandlerOptions>(route => route.ThrowOnBadRequest = true);
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(10));
+        services.AddOpenApi("v1", document => DocumentSetup.Configure(document, farm.Model));
+        services.AddCors(cors => cors.AddDefaultPolicy(policy => policy.WithOrigins([.. options.AllowedOrigins]).AllowAnyMethod().AllowAnyHeader().WithExposedHeaders("x-request-id", "Retry-After", "ETag", "Content-Range")));
+        AddTelemetry(services);
+    }
+
+    // exports only where the usual variables say where to; without them nothing is started
+    private static void AddTelemetry(IServiceCollection services)
+    {
+        if (Environment.GetEnvironmentVariable("OTEL_EXPORTER_OTLP_ENDPOINT") is null or "" || Environment.GetEnvironmentVariable("OTEL_SDK_DISABLED") == "true")
+        {
+            return;
+        }
+
+        services.AddHostedService<MetersRefresh>();
+        services.AddOpenTelemetry()
+            .ConfigureResource(resource => resource.AddService("metaquery-farm").AddEnvironmentVariableDetector())
+            .WithMetrics(metrics => metrics.AddMeter([.. Meters]).AddOtlpExporter())
+            .WithTracing(tracing => tracing.AddSource("Microsoft.AspNetCore", FarmMeters.MeterName).AddOtlpExporter());
+    }
+
+    private static void Configure(WebApplication app, IFarm farm, ApiKeyRing keys, WebOptions options)
+    {
+        app.UseMiddleware<ErrorAnswers>();
+        app.Use(next => context => SecurityHeaders.AddAsync(context, next));
+        app.UseRouting();
+        app.UseCors();
+        app.UseMiddleware<AccessCheck>();
+        if (options.RequestsPerMinute > 0)
+        {
+            app.UseMiddleware<TenantRateLimit>(TenantRateLimit.Create(options.RequestsPerMinute));
+        }
+
+        JobEndpoints.Map(app, farm, options);
+        app.Services.GetRequiredService<OutputEndpoints>().Map(app);
+        app.Services.GetRequiredService<EventEndpoint>().Map(app);
+        app.Services.GetRequiredService<ImageEndpoints>().Map(app);
+        FarmEndpoints.Map(app, farm, keys, DateTimeOffset.UtcNow);
+        var meters = app.Services.GetRequiredService<FarmMeters>();
+        var text = app.Services.GetRequiredService<IMetricsText>();
+        app.Add("GET", "/metrics", "metrics", "Counters in Prometheus' text format.", async (HttpContext context) =>
+        {
+            if (!options.OpenMetrics)
+            {
+                Caller.RequireAdmin(context);
+            }
+
+            await meters.RefreshAsync(context.RequestAborted);
+            return TypedResults.Text(text.Write(), "text/plain; version=0.0.4; charset=utf-8");
+        }).Produces<string>(200, "text/plain");
+        app.MapOpenApi();
+        var page = app.Services.GetRequiredService<PageFiles>();
+        app.MapFallback("{**path}", (HttpContext context) =>
+            (HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method) ? page.Find(context.Request.Path) : null) ?? TypedResults.StatusCode(404)).ExcludeFromDescription();
+    }
+
+    private sealed class MetersRefresh(FarmMeters meters) : BackgroundService
+    {
+        protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+        {
+            using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10));
+            do
+            {
+                try
+                {
+                    await meters.RefreshAsync(stoppingToken);
+                }
+                catch (FarmException exception) when (exception.IsTransient)
+                {
+                    // the next round may reach the queue again; until then the instruments show what was known
+                }
+            }
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+    }
+}
+
+/// <summary>The server cannot be started as asked: one line.</summary>
+public sealed class WebStartException(string message, Exception? inner = null) : FarmException(message, inner)
+{
+    public override int ExitCode => ExitCodes.InvalidInput;
+}
