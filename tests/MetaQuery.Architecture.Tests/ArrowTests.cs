@@ -15,8 +15,9 @@ public sealed class ArrowTests
         ["MetaQuery.Data"] = ["MetaQuery.Imaging"],
         ["MetaQuery.Farm"] = ["MetaQuery.Data"],
         ["MetaQuery.Redis"] = ["MetaQuery.Farm"],
-        ["MetaQuery.Silo"] = ["MetaQuery.Farm", "MetaQuery.Pipelines"],
-        ["MetaQuery.Cli"] = ["MetaQuery.Silo"],
+        ["MetaQuery.Client"] = [],
+        ["MetaQuery.Silo"] = ["MetaQuery.Client", "MetaQuery.Farm", "MetaQuery.Pipelines"],
+        ["MetaQuery.Cli"] = ["MetaQuery.Client", "MetaQuery.Silo"],
         ["MetaQuery.Benchmarks"] = ["MetaQuery.Silo"],
     };
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using MetaQuery.Client;
 using MetaQuery.Data;
 using MetaQuery.Farm;
@@ -71,11 +72,13 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         JobStateException => new ApiException(409, exception.Message, code: "job_state"),
         IdempotencyConflictException => new ApiException(409, exception.Message, "Idempotency-Key", "idempotency_conflict"),
         QueueFullException full => new ApiException(429, full.Message, code: "queue_full", retryAfter: full.RetryAfter),
-        JobSpecException or PromptFileException => ApiException.Invalid("prompts", OneLine(exception.Message)),
+        PromptLineException line => ApiException.Invalid("prompts", $"{line.Error}{(line.ErrorCount > 1 ? $" (and {line.ErrorCount - 1} more invalid lines)" : "")}"),
+        JobSpecException or PromptFileException => ApiException.Invalid("prompts", WithoutFolder(OneLine(exception.Message))),
         ModelMismatchException => ApiException.Invalid("size", exception.Message),
         StorageException => new ApiException(503, OneLine(exception.Message), code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
         FarmException { IsTransient: true } => new ApiException(503, OneLine(exception.Message), code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
         FarmException => new ApiException(500, OneLine(exception.Message)),
+        OperationCanceledException => new ApiException(503, "the server is stopping", code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
         _ => new ApiException(500, "unexpected error; the server's log has it under this answer's x-request-id"),
     };
 
@@ -87,6 +90,12 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         416 => new ApiException(416, "the range lies outside of the file", "Range", "range_not_satisfiable"),
         var status => new ApiException(status, $"status {status}"),
     };
+
+    // where the server keeps the uploaded copy is nobody's business
+    private static string WithoutFolder(string message) => UploadedCopy().Replace(message, "the prompt file");
+
+    [GeneratedRegex(@"^/\S*/prompts\.(txt|jsonl|csv)\b")]
+    private static partial Regex UploadedCopy();
 
     private static string OneLine(string text) => string.Join(' ', text.Split((char[])['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 

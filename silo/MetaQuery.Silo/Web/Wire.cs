@@ -12,16 +12,12 @@ internal static class Wire
     public const string List = "list";
 
     public static Job Job(JobView job) => new(
-        job.Id, "job", job.Name, job.Tenant, Snake(job.Priority.ToString()), State(job.State), job.Reason,
+        job.Id, "job", job.Name, job.Tenant, Snake(job.Priority.ToString()), JobLifecycle.NameOf(job.State), job.Reason,
         new Client.JobCounts(job.Counts.Prompts, job.Counts.Images, job.Counts.Planned, job.Counts.Encoded, job.Counts.Denoised, job.Counts.Written, job.Counts.Failed),
         Finite(job.ImagesPerSecond), job.TimeLeft?.TotalSeconds, Settings(job.Settings), job.SkippedLines, job.NumericsFingerprint,
         job.CreatedAt, job.StartedAt, job.FinishedAt, job.ExpiresAt);
 
-    public static string State(JobState state) => Snake(state.ToString());
-
-    public static JobState? ParseState(string state) => Enum.GetValues<JobState>().Select(known => (JobState?)known).FirstOrDefault(known => State(known!.Value) == state);
-
-    public static IReadOnlyList<string> States { get; } = [.. Enum.GetValues<JobState>().Select(State)];
+    public static IReadOnlyList<string> States { get; } = [.. Enum.GetValues<JobState>().Select(JobLifecycle.NameOf)];
 
     public static string Size(ImageSize size) => $"{size.WidthPixels}x{size.HeightPixels}";
 

@@ -112,7 +112,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         {
             await foreach (Farm.JobEvent happened in farm.WatchAsync(job, lastEventId: null, stop.Token))
             {
-                if (JobStates.IsFinal(Wire.State(happened.Job.State)))
+                if (JobLifecycle.IsFinal(happened.Job.State))
                 {
                     return happened.Job;
                 }

@@ -29,7 +29,7 @@ internal static class JobEndpoints
         routes.Add("GET", "/v1/jobs", "listJobs", "Jobs, newest first.", async (HttpContext context) =>
         {
             Caller caller = Caller.Of(context);
-            JobState[]? states = State.List(context)?.Select(state => Wire.ParseState(state)!.Value).ToArray();
+            JobState[]? states = State.List(context)?.Select(name => JobLifecycle.TryParse(name, out JobState state) ? state : default).ToArray();
             var query = new JobQuery(caller.IsAdmin ? null : caller.Tenant, (int)Limit.Number(context), After.Text(context), WithRequests: false, states);
             JobPage page = await farm.ListAsync(query, context.RequestAborted);
             return Answer(new JobList(Wire.List, [.. page.Jobs.Select(Wire.Job)], page.Next), FarmJson.Default.JobList);

@@ -29,7 +29,7 @@ internal sealed class EventEndpoint(IFarm farm, EventHubs hubs, WebOptions optio
         }
 
         JobView job = await farm.GetAsync(Caller.Job(context, id), context.RequestAborted);
-        if (JobStates.IsFinal(Wire.State(job.State)) && last == JobEventHub.FinalId(job))
+        if (JobLifecycle.IsFinal(job.State) && last == JobEventHub.FinalId(job))
         {
             return TypedResults.NoContent(); // tells an EventSource not to come again
         }

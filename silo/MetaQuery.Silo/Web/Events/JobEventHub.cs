@@ -125,7 +125,7 @@ internal sealed class JobEventHub(string? resumedFrom)
 
     private void Publish(Merged merged)
     {
-        string id = JobStates.IsFinal(Wire.State(merged.Job!.State)) ? FinalId(merged.Job) : merged.Id;
+        string id = JobLifecycle.IsFinal(merged.Job!.State) ? FinalId(merged.Job) : merged.Id;
         ReadOnlyMemory<byte> bytes = Write(id, merged.Type, merged.Job, merged.Samples);
         TaskCompletionSource changed;
         lock (_lock)

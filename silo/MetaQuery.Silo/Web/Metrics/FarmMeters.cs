@@ -33,7 +33,7 @@ internal sealed class FarmMeters
         _meter.CreateObservableGauge("metaquery.cache.size", () => Each(c => (IEnumerable<Measurement<long>>)
             [new(c.Cache.MemoryBytes, Tag("tier", "memory")), new(c.Cache.DiskBytes, Tag("tier", "disk"))]), "By", "Bytes of conditions held.");
         _meter.CreateObservableGauge("metaquery.jobs", () => Each(c => Enum.GetValues<JobState>().Select(state =>
-            new Measurement<long>(c.JobsByState.GetValueOrDefault(state), Tag("state", Wire.State(state))))), "{job}", "Jobs by state.");
+            new Measurement<long>(c.JobsByState.GetValueOrDefault(state), Tag("state", JobLifecycle.NameOf(state))))), "{job}", "Jobs by state.");
         _meter.CreateObservableGauge("metaquery.images.queued", () => Each(c => (IEnumerable<Measurement<long>>)[new(c.QueuedImages)]), "{image}", "Images not settled.");
         _meter.CreateObservableGauge("metaquery.queue.items", () => Each(c => c.Lanes.SelectMany(lane => (IEnumerable<Measurement<long>>)
         [
