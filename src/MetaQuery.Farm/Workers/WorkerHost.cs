@@ -184,7 +184,6 @@ public sealed class WorkerHost : IDisposable
 #pragma warning restore CA1031
         {
             Interlocked.CompareExchange(ref _fault, ExceptionDispatchInfo.Capture(exception), null);
-            await _giveUp.CancelAsync();
             Shut(stop: true);
         }
     }
