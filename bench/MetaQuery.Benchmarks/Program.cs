@@ -1,5 +1,6 @@
 using System.CommandLine;
 using MetaQuery.Benchmarks;
+using MetaQuery.Benchmarks.Farm;
 using TorchSharp;
 
 var json = new Option<bool>("--json") { Description = "One JSON object instead of a table." };
@@ -35,6 +36,12 @@ foreach (var option in (Option[])[json, dtype, rounds, prompts, parts, python, m
 }
 
 root.Subcommands.Add(serve);
+var farm = new Command("farm", "The farm itself: queues, feeding, start of large jobs.");
+var farmParts = new Option<string[]>("--only") { Description = "The parts to measure.", AllowMultipleArgumentsPerToken = true };
+farm.Options.Add(json);
+farm.Options.Add(farmParts);
+farm.SetAction(parsed => Print(() => FarmSuite.RunAsync(parsed.GetValue(farmParts) ?? []).GetAwaiter().GetResult(), parsed.GetValue(json)));
+root.Subcommands.Add(farm);
 root.SetAction(parsed =>
 {
     var chosen = parsed.GetValue(dtype)!;
@@ -45,10 +52,16 @@ root.SetAction(parsed =>
         parsed.GetValue(prompts),
         parsed.GetValue(parts) ?? [],
         parsed.GetValue(python)!);
+    return Print(() => Benchmark.Run(options), parsed.GetValue(json));
+});
+return root.Parse(args).Invoke();
+
+static int Print(Func<BenchmarkReport> measure, bool asJson)
+{
     try
     {
-        var report = Benchmark.Run(options);
-        Console.WriteLine(parsed.GetValue(json) ? report.ToJson() : report.ToString());
+        var report = measure();
+        Console.WriteLine(asJson ? report.ToJson() : report.ToString());
         return 0;
     }
     catch (BenchmarkException exception)
@@ -56,5 +69,4 @@ root.SetAction(parsed =>
         Console.Error.WriteLine($"bench: {exception.Message}");
         return 1;
     }
-});
-return root.Parse(args).Invoke();
+}
