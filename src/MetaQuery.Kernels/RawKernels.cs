@@ -25,6 +25,9 @@ public static unsafe class RawKernels
     static readonly delegate* unmanaged<float*, float*, float*, nint, void*, int, nint, nint, nint, float, int, void> LayerNormModulateEntry =
         (delegate* unmanaged<float*, float*, float*, nint, void*, int, nint, nint, nint, float, int, void>)KernelLibrary.Address("layer_norm_modulate");
 
+    static readonly delegate* unmanaged<float*, float*, float*, void*, int, nint, nint, float, int, void> LayerNormEntry =
+        (delegate* unmanaged<float*, float*, float*, void*, int, nint, nint, float, int, void>)KernelLibrary.Address("layer_norm");
+
     static readonly delegate* unmanaged<void*, int, float*, float*, float*, void*, nint, nint, nint, nint, int, void> GluDepthwiseEntry =
         (delegate* unmanaged<void*, int, float*, float*, float*, void*, nint, nint, nint, nint, int, void>)KernelLibrary.Address("glu_depthwise");
 
@@ -62,6 +65,10 @@ public static unsafe class RawKernels
     public static void LayerNormModulate(
         float* x, float* shift, float* scale, long modulationStride, void* output, KernelType type, long rows, long tokens, long channels, float epsilon, int threads) =>
         LayerNormModulateEntry(x, shift, scale, (nint)modulationStride, output, (int)type, (nint)rows, (nint)tokens, (nint)channels, epsilon, threads);
+
+    /// <summary>out = LayerNorm(x) · weight + bias; x [tokens, channels].</summary>
+    public static void LayerNorm(float* x, float* weight, float* bias, void* output, KernelType type, long tokens, long channels, float epsilon, int threads) =>
+        LayerNormEntry(x, weight, bias, output, (int)type, (nint)tokens, (nint)channels, epsilon, threads);
 
     /// <summary>The gated feed-forward between its projections: x [rows, height · width, 2 · channels] to [rows, height · width, channels]; weight [9, 2 · channels].</summary>
     public static void GluDepthwise(

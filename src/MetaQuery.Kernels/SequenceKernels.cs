@@ -7,8 +7,8 @@ public static unsafe class SequenceKernels
     /// <summary>A cache's capacity is a multiple of this.</summary>
     public const int CapacityStep = 32;
 
-    static readonly delegate* unmanaged<float*, float*, float*, float*, float*, float*, float*, nint, nint, int, int, long*, nint, void*, int, nint, nint, nint, float, int, void> AttentionEntry =
-        (delegate* unmanaged<float*, float*, float*, float*, float*, float*, float*, nint, nint, int, int, long*, nint, void*, int, nint, nint, nint, float, int, void>)KernelLibrary.Address("sequence_attention");
+    static readonly delegate* unmanaged<float*, float*, float*, int, float*, float*, float*, float*, nint, nint, int, int, long*, nint, void*, int, nint, nint, nint, float, int, void> AttentionEntry =
+        (delegate* unmanaged<float*, float*, float*, int, float*, float*, float*, float*, nint, nint, int, int, long*, nint, void*, int, nint, nint, nint, float, int, void>)KernelLibrary.Address("sequence_attention");
 
     static readonly delegate* unmanaged<void*, int, void*, nint, nint, int, void> SwiGluEntry =
         (delegate* unmanaged<void*, int, void*, nint, nint, int, void>)KernelLibrary.Address("swiglu");
@@ -16,7 +16,7 @@ public static unsafe class SequenceKernels
     /// <summary>Rotates queries and keys, then softmax(scale · q kᵀ) v per sequence, over the cached tokens and its own.</summary>
     /// <param name="qkv">[tokens, (heads + 2 · groups) · headSize]: queries, keys, values.</param>
     /// <param name="tokens">Which tokens belong together, and what they see.</param>
-    /// <param name="angles">Of all positions that occur.</param>
+    /// <param name="angles">Of all positions that occur, or of the tokens; null pointers where nothing is rotated.</param>
     /// <param name="cache">The tokens before; null pointers where there are none.</param>
     /// <param name="shape">Heads and their norms.</param>
     /// <param name="output">[tokens, heads · headSize] of <paramref name="type"/>.</param>
@@ -25,7 +25,7 @@ public static unsafe class SequenceKernels
     public static void Attention(
         float* qkv, in SequenceTokens tokens, in RotaryAngles angles, in CachedTokens cache, in HeadShape shape, void* output, KernelType type, int threads) =>
         AttentionEntry(
-            qkv, angles.Cosines, angles.Sines, shape.QueryGamma, shape.KeyGamma, cache.Keys, cache.Values, (nint)cache.Capacity, (nint)cache.Count,
+            qkv, angles.Cosines, angles.Sines, angles.PerToken ? 1 : 0, shape.QueryGamma, shape.KeyGamma, cache.Keys, cache.Values, (nint)cache.Capacity, (nint)cache.Count,
             cache.Append ? 1 : 0, tokens.Causal ? 1 : 0, tokens.Offsets, (nint)tokens.Sequences, output, (int)type, (nint)shape.Heads, (nint)shape.Groups,
             (nint)shape.HeadSize, shape.Scale, threads);
 
@@ -45,12 +45,15 @@ public readonly unsafe struct SequenceTokens
     public bool Causal { get; init; }
 }
 
-/// <summary>[positions, headSize / 2] each.</summary>
+/// <summary>[positions, headSize / 2] each, or [tokens, headSize / 2].</summary>
 public readonly unsafe struct RotaryAngles
 {
     public float* Cosines { get; init; }
 
     public float* Sines { get; init; }
+
+    /// <summary>A row belongs to a token of the stream, whatever its position, instead of to a position.</summary>
+    public bool PerToken { get; init; }
 }
 
 /// <summary>Rotated keys and values of the tokens before.</summary>

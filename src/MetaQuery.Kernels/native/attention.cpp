@@ -6,6 +6,7 @@
 #include "scratch.h"
 
 #include <cmath>
+#include <cstring>
 
 namespace MQ_ISA {
 namespace {
@@ -13,11 +14,12 @@ namespace {
 constexpr long kStep = 2 * kLanes;  // positions that one pass over the keys scores
 constexpr int kMostQueries = 4;     // heads that share a key head, scored together
 
-// y = x rotated by a position's angles: element i is paired with element i + size / 2 (Hugging Face's order). A gamma normalises
-// the result first: y / max(|y|, 1e-12) * gamma.
+// y = x rotated by a position's angles: element i is paired with element i + size / 2 (Hugging Face's order); without angles y = x.
+// A gamma normalises the result first: y / max(|y|, 1e-12) * gamma.
 void rotate(const float* x, const float* cosine, const float* sine, const float* gamma, float scale, float* y, long size) {
     const long half = size / 2;
-    for (long i = 0; i < half; i++) {
+    if (cosine == nullptr) std::memcpy(y, x, static_cast<size_t>(size) * sizeof(float));
+    for (long i = 0; i < half && cosine != nullptr; i++) {
         const float a = x[i], b = x[i + half];
         y[i] = a * cosine[i] - b * sine[i];
         y[i + half] = b * cosine[i] + a * sine[i];
@@ -102,11 +104,11 @@ template <int N> void attend(const float* q, const Keys& keys, long limit, float
 }  // namespace
 
 // qkv [tokens, (heads + 2 * groups) * headSize]: queries, keys, values; sequence i is the tokens offsets[i] to offsets[i + 1], at the
-// positions after the `cached` ones, which all sequences see. cosines, sines [positions, headSize / 2]. Gammas [heads or groups,
-// headSize] or null. cachedKeys [groups, headSize, capacity], cachedValues [groups, capacity, headSize], capacity a multiple of 32;
+// positions after the `cached` ones, which all sequences see. cosines, sines [positions, headSize / 2], or with perToken a row for
+// each token of qkv, or null for no rotation. Gammas [heads or groups, headSize] or null. cachedKeys [groups, headSize, capacity], cachedValues [groups, capacity, headSize], capacity a multiple of 32;
 // with append, the one sequence there is has its rotated keys and its values added to them. out [tokens, heads * headSize].
-void sequence_attention(const float* qkv, const float* cosines, const float* sines, const float* queryGamma, const float* keyGamma,
-                        float* cachedKeys, float* cachedValues, long capacity, long cached, int append, int causal,
+void sequence_attention(const float* qkv, const float* cosines, const float* sines, int perToken, const float* queryGamma,
+                        const float* keyGamma, float* cachedKeys, float* cachedValues, long capacity, long cached, int append, int causal,
                         const long long* offsets, long sequences, void* out, int outType, long heads, long groups, long headSize,
                         float scale, int threads) {
     const long width = (heads + 2 * groups) * headSize, half = headSize / 2, shared = heads / groups;
@@ -129,10 +131,11 @@ void sequence_attention(const float* qkv, const float* cosines, const float* sin
             }
             if (cached > 0) std::memcpy(values, cachedValues + group * capacity * headSize, static_cast<size_t>(cached * headSize) * sizeof(float));
         }
+        const auto angles = [&](const float* table, long t) { return table == nullptr ? nullptr : table + (perToken ? first + t : cached + t) * half; };
         for (long t = 0; t < count; t++) {
             const float* token = qkv + (first + t) * width;
             const long position = cached + t;
-            rotate(token + (heads + group) * headSize, cosines + position * half, sines + position * half,
+            rotate(token + (heads + group) * headSize, angles(cosines, t), angles(sines, t),
                    keyGamma == nullptr ? nullptr : keyGamma + group * headSize, 1.0f, rotated, headSize);
             for (long d = 0; d < headSize; d++) keys[d * stride + position] = rotated[d];
             std::memcpy(values + position * headSize, token + (heads + groups + group) * headSize, static_cast<size_t>(headSize) * sizeof(float));
@@ -143,7 +146,7 @@ void sequence_attention(const float* qkv, const float* cosines, const float* sin
             for (long head = group * shared; head < (group + 1) * shared; head += kMostQueries) {
                 const long left = (group + 1) * shared - head, many = left < kMostQueries ? left : kMostQueries;
                 for (long n = 0; n < many; n++)
-                    rotate(qkv + (first + t) * width + (head + n) * headSize, cosines + position * half, sines + position * half,
+                    rotate(qkv + (first + t) * width + (head + n) * headSize, angles(cosines, t), angles(sines, t),
                            queryGamma == nullptr ? nullptr : queryGamma + (head + n) * headSize, scale, q + n * headSize, headSize);
                 switch (many) {
                     case 1: attend<1>(q, all, limit, scores, wide, result); break;

@@ -22,6 +22,26 @@ Lanes activate(Lanes v, int activation) {
     return activation == kSilu ? silu(v) : v;
 }
 
+// (x - mean) / sqrt(variance + epsilon) * (scale + One) + shift.
+template <int One, class T>
+void normalize(const float* x, const float* shift, const float* scale, T* target, long channels, float epsilon) {
+    Lanes total{};
+    for (long c = 0; c < channels; c += kLanes) total += load_at(x, c, channels);
+    const float mean = sum(total) / static_cast<float>(channels);
+    Lanes squares{};
+    for (long c = 0; c < channels; c += kLanes) {
+        Lanes d = c + kLanes <= channels ? load(x + c) - mean : Lanes{};
+        if (c + kLanes > channels)  // absent channels must not count as -mean
+            for (long j = 0; j < channels - c; j++) d[j] = x[c + j] - mean;
+        squares += d * d;
+    }
+    const float inverse = 1.0f / std::sqrt(sum(squares) / static_cast<float>(channels) + epsilon);
+    for (long c = 0; c < channels; c += kLanes) {
+        const Lanes normal = (load_at(x, c, channels) - mean) * inverse, factor = load_at(scale, c, channels);
+        store_at(target, normal * (One ? factor + 1.0f : factor) + load_at(shift, c, channels), c, channels);
+    }
+}
+
 }  // namespace
 
 // out = (x - mean) / sqrt(variance + epsilon) * (1 + scale) + shift, per token.
@@ -30,25 +50,19 @@ void layer_norm_modulate(const float* x, const float* shift, const float* scale,
     with_type(type, [&](auto tag) {
         using T = ELEMENT(tag);
         each(rows * tokens, threads, [&](long i) {
-            const float* source = x + i * channels;
-            const float* rowShift = shift + i / tokens * modulationStride;
-            const float* rowScale = scale + i / tokens * modulationStride;
-            T* target = static_cast<T*>(out) + i * channels;
-            Lanes total{};
-            for (long c = 0; c < channels; c += kLanes) total += load_at(source, c, channels);
-            const float mean = sum(total) / static_cast<float>(channels);
-            Lanes squares{};
-            for (long c = 0; c < channels; c += kLanes) {
-                Lanes d = c + kLanes <= channels ? load(source + c) - mean : Lanes{};
-                if (c + kLanes > channels)  // absent channels must not count as -mean
-                    for (long j = 0; j < channels - c; j++) d[j] = source[c + j] - mean;
-                squares += d * d;
-            }
-            const float inverse = 1.0f / std::sqrt(sum(squares) / static_cast<float>(channels) + epsilon);
-            for (long c = 0; c < channels; c += kLanes) {
-                Lanes normal = (load_at(source, c, channels) - mean) * inverse;
-                store_at(target, normal * (load_at(rowScale, c, channels) + 1.0f) + load_at(rowShift, c, channels), c, channels);
-            }
+            const long row = i / tokens * modulationStride;
+            normalize<1>(x + i * channels, shift + row, scale + row, static_cast<T*>(out) + i * channels, channels, epsilon);
+        });
+    });
+}
+
+// LayerNorm(x) * weight + bias.
+void layer_norm(const float* x, const float* weight, const float* bias, void* out, int type, long tokens, long channels, float epsilon,
+                int threads) {
+    with_type(type, [&](auto tag) {
+        using T = ELEMENT(tag);
+        each(tokens, threads, [&](long i) {
+            normalize<0>(x + i * channels, bias, weight, static_cast<T*>(out) + i * channels, channels, epsilon);
         });
     });
 }

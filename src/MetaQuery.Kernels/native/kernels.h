@@ -13,6 +13,8 @@ enum Features { kAvx512BFloat16 = 1, kAmxBFloat16 = 2 };
 #define MQ_KERNELS(X)                                                                                                   \
     X(layer_norm_modulate, (const float* x, const float* shift, const float* scale, long modulationStride, void* out,   \
                             int type, long rows, long tokens, long channels, float epsilon, int threads))               \
+    X(layer_norm, (const float* x, const float* weight, const float* bias, void* out, int type, long tokens,              \
+                   long channels, float epsilon, int threads))                                                          \
     X(gated_residual, (float* x, const void* update, int type, const float* bias, const float* gate, long gateStride,   \
                        long rows, long tokens, long channels, int threads))                                             \
     X(glu_depthwise, (const void* x, int type, const float* inputBias, const float* weight, const float* bias,          \
@@ -41,7 +43,7 @@ enum Features { kAvx512BFloat16 = 1, kAmxBFloat16 = 2 };
     X(upsample_shortcut, (const float* stream, float* out, long height, long width, long inputs, long outputs, int threads)) \
     X(depthwise, (const float* x, const float* weight, float* out, long height, long width, long channels, long kernel,    \
                   int threads))   \
-    X(sequence_attention, (const float* qkv, const float* cosines, const float* sines, const float* queryGamma,          \
-                           const float* keyGamma, float* cachedKeys, float* cachedValues, long capacity, long cached,    \
+    X(sequence_attention, (const float* qkv, const float* cosines, const float* sines, int perToken,                     \
+                           const float* queryGamma, const float* keyGamma, float* cachedKeys, float* cachedValues, long capacity, long cached,    \
                            int append, int causal, const long long* offsets, long sequences, void* out, int outType,     \
                            long heads, long groups, long headSize, float scale, int threads))
