@@ -1,5 +1,8 @@
+using MetaQuery.Imaging;
 using MetaQuery.Models.Mllm;
+using MetaQuery.Models.Vision;
 using MetaQuery.Pipelines.Prompting;
+using MetaQuery.Pipelines.Vision;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -9,10 +12,13 @@ namespace MetaQuery.Pipelines;
 /// <param name="BatchSize">Prompts that are encoded together. Packed layers take fewer as well. An accelerator's batch is filled up with copies, since
 /// products of other heights differ in their last bits. Libtorch's on the CPU differ with a row's place too: there, without packed layers, it is 1.</param>
 /// <param name="BucketTokens">Without packed layers a prompt is padded to the next multiple of this: its padding depends on itself alone.</param>
-public sealed record ConditionEncoderOptions(int BatchSize = 8, int BucketTokens = 16);
+/// <param name="MaxBatchTokens">Packed layers take fewer prompts at once where these are so long together; a picture may be a thousand tokens.</param>
+/// <param name="FeatureCacheBytes">Vision features that are kept, so that many prompts about one picture run the vision tower once.</param>
+public sealed record ConditionEncoderOptions(int BatchSize = 8, int BucketTokens = 16, int MaxBatchTokens = 4096, long FeatureCacheBytes = 256L << 20);
 
-/// <summary>Captions -> conditions. A condition is a function of its caption: bit for bit the same alone, in any batch, at any place.</summary>
-/// <remarks>The system prompt's keys and values are computed once. Safe to call from several threads at once.</remarks>
+/// <summary>Prompts -> conditions. A condition is a function of its prompt: bit for bit the same alone, in any batch, at any place.</summary>
+/// <remarks>The system prompt's keys and values are computed once, and so are the features of a picture that several prompts have. Safe to call from
+/// several threads at once.</remarks>
 public sealed class ConditionEncoder : IDisposable
 {
     private readonly MllmInContext _model;
@@ -21,6 +27,7 @@ public sealed class ConditionEncoder : IDisposable
     private readonly int _batchSize;
     private readonly Lazy<KeyValueCache> _prefix;
     private readonly Lazy<PackedCache> _packedPrefix;
+    private readonly VisionFeatureCache _features;
 
     public ConditionEncoder(MllmInContext model, MetaQueryPrompt prompt, ConditionEncoderOptions? options = null)
     {
@@ -29,6 +36,7 @@ public sealed class ConditionEncoder : IDisposable
         (_model, _prompt, _options) = (model, prompt, options ?? new ConditionEncoderOptions());
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BatchSize, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BucketTokens, nameof(options));
+        _features = new VisionFeatureCache(_options.FeatureCacheBytes);
         _batchSize = model.Decoder.IsPacked || model.Decoder.Device.type != DeviceType.CPU ? _options.BatchSize : 1;
         _prefix = new Lazy<KeyValueCache>(ReadPrefix);
         _packedPrefix = new Lazy<PackedCache>(ReadPackedPrefix);
@@ -39,13 +47,20 @@ public sealed class ConditionEncoder : IDisposable
 
     private long _passes;
 
-    /// <summary>The conditions of captions, in their order, as they are cached and handed to a denoiser.</summary>
-    /// <returns>Per caption [N, D] in bfloat16, little-endian, row by row.</returns>
+    /// <inheritdoc cref="Encode(IReadOnlyList{ConditionPrompt}, CancellationToken)"/>
+    public IReadOnlyList<byte[]> Encode(IReadOnlyList<string> captions, CancellationToken cancellationToken = default) =>
+        Encode(Prompts(captions), cancellationToken);
+
+    /// <summary>The conditions of prompts, in their order, as they are cached and handed to a denoiser.</summary>
+    /// <returns>Per prompt [N, D] in bfloat16, little-endian, row by row.</returns>
     /// <exception cref="OperationCanceledException">Between two batches after <paramref name="cancellationToken"/> fires.</exception>
-    public IReadOnlyList<byte[]> Encode(IReadOnlyList<string> captions, CancellationToken cancellationToken = default)
+    /// <exception cref="PipelineException">There are pictures, and the model reads none; or a prompt is longer than the model takes.</exception>
+    /// <exception cref="ImageFormatException">The model's processor refuses a picture (<see cref="Check"/> tells before).</exception>
+    public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionPrompt> prompts, CancellationToken cancellationToken = default)
     {
-        var conditions = new byte[captions.Count][];
-        EncodeBatches(captions, cancellationToken, (_, batch) =>
+        ArgumentNullException.ThrowIfNull(prompts);
+        var conditions = new byte[prompts.Count][];
+        EncodeBatches(prompts, cancellationToken, (_, batch) =>
         {
             using var rounded = batch.Condition.to(ScalarType.BFloat16).cpu().contiguous();
             var bytes = rounded.bytes;
@@ -55,13 +70,17 @@ public sealed class ConditionEncoder : IDisposable
         return conditions;
     }
 
-    /// <summary>As <see cref="Encode"/>, before the rounding: what parity is measured on.</summary>
-    /// <param name="observe">Is shown the index of a caption, its hidden states [N, C] and its condition [N, D], both float32.</param>
+    /// <summary>As <see cref="Encode(IReadOnlyList{ConditionPrompt}, CancellationToken)"/>, before the rounding: what parity is measured on.</summary>
+    /// <param name="observe">Is shown the index of a prompt, its hidden states [N, C] and its condition [N, D], both float32.</param>
     /// <exception cref="OperationCanceledException">Between two batches after <paramref name="cancellationToken"/> fires.</exception>
-    public void Observe(IReadOnlyList<string> captions, Action<int, Tensor, Tensor> observe, CancellationToken cancellationToken = default)
+    public void Observe(IReadOnlyList<string> captions, Action<int, Tensor, Tensor> observe, CancellationToken cancellationToken = default) =>
+        Observe(Prompts(captions), observe, cancellationToken);
+
+    /// <inheritdoc cref="Observe(IReadOnlyList{string}, Action{int, Tensor, Tensor}, CancellationToken)"/>
+    public void Observe(IReadOnlyList<ConditionPrompt> prompts, Action<int, Tensor, Tensor> observe, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(observe);
-        EncodeBatches(captions, cancellationToken, (states, batch) =>
+        EncodeBatches(prompts, cancellationToken, (states, batch) =>
         {
             for (var i = 0; i < batch.Rows.Length; i++)
             {
@@ -70,6 +89,11 @@ public sealed class ConditionEncoder : IDisposable
             }
         });
     }
+
+    /// <summary>Finds out whether the model takes a picture of this size, without reading the picture.</summary>
+    /// <exception cref="PipelineException">The model reads no pictures.</exception>
+    /// <exception cref="ImageFormatException">The model's processor refuses it.</exception>
+    public void Check(int widthPixels, int heightPixels) => _model.Vision.Processor.Check(heightPixels, widthPixels);
 
     /// <summary>Bytes of one condition.</summary>
     public int ConditionBytes => _model.NumMetaqueries * _model.Connector.OutputSize * sizeof(ushort);
@@ -80,56 +104,105 @@ public sealed class ConditionEncoder : IDisposable
             _prefix.Value.Dispose();
         if (_packedPrefix.IsValueCreated)
             _packedPrefix.Value.Dispose();
+        _features.Dispose();
     }
 
-    private Row Layout(int index, long[] ids)
+    private static List<ConditionPrompt> Prompts(IReadOnlyList<string> captions)
+    {
+        ArgumentNullException.ThrowIfNull(captions);
+        return [.. captions.Select(caption => new ConditionPrompt(caption))];
+    }
+
+    /// <param name="features">Receives the pictures' features, which the rows borrow.</param>
+    private PromptTokens Read(ConditionPrompt prompt, List<ImageFeatures> features)
+    {
+        var ids = _prompt.Encode(prompt.Caption, prompt.Images.Count);
+        if (prompt.Images.Count == 0)
+            return new PromptTokens(ids);
+        var vision = _model.Vision;
+        var images = new List<ImageFeatures>(prompt.Images.Count);
+        foreach (var image in prompt.Images)
+        {
+            images.Add(_features.GetOrEncode(image.Hash, () => vision.Encode(image.Pixels)));
+            features.Add(images[^1]);
+        }
+
+        var tokens = PromptTokens.Expand(ids, vision.Tower.ImageTokenId, images);
+        var most = _model.Decoder.Config.MaxPositionEmbeddings;
+        return tokens.Ids.Length + _model.NumMetaqueries < most ? tokens
+            : throw new PipelineException($"the prompt has {tokens.Ids.Length} tokens with its {images.Count} images, the model takes {most - _model.NumMetaqueries - 1}");
+    }
+
+    private Row Layout(int index, PromptTokens tokens)
     {
         var prefix = _prompt.SharedPrefix.Count;
-        var hasPrefix = prefix > 0 && ids.Length > prefix && ids.Take(prefix).SequenceEqual(_prompt.SharedPrefix);
-        var rest = hasPrefix ? ids[prefix..] : ids;
+        var hasPrefix = prefix > 0 && tokens.Ids.Length > prefix && tokens.Ids.Take(prefix).SequenceEqual(_prompt.SharedPrefix);
+        var rest = hasPrefix ? tokens.From(prefix) : tokens;
         if (_model.Decoder.IsPacked)
             return new Row(index, rest, hasPrefix, PaddedLength: 0);
         // The new tokens stand behind the text, and count towards the bucket: the products' height is their sum.
         var newTokens = _model.NumMetaqueries + 1;
-        var padded = ((rest.Length + newTokens + _options.BucketTokens - 1) / _options.BucketTokens * _options.BucketTokens) - newTokens;
+        var padded = ((rest.Ids.Length + newTokens + _options.BucketTokens - 1) / _options.BucketTokens * _options.BucketTokens) - newTokens;
         return new Row(index, rest, hasPrefix, padded);
     }
 
-    private void EncodeBatches(IReadOnlyList<string> captions, CancellationToken cancellationToken, Action<Tensor, Batch> receive)
+    private void EncodeBatches(IReadOnlyList<ConditionPrompt> prompts, CancellationToken cancellationToken, Action<Tensor, Batch> receive)
     {
-        ArgumentNullException.ThrowIfNull(captions);
-        var rows = captions.Select((caption, i) => Layout(i, _prompt.Encode(caption))).ToList();
-        foreach (var batch in rows.GroupBy(row => (row.HasPrefix, row.PaddedLength)).SelectMany(group => group.Chunk(_batchSize)))
+        var features = new List<ImageFeatures>();
+        try
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            using var inference = inference_mode();
-            using var scope = NewDisposeScope();
-            var states = QueryStates(batch);
-            receive(states, new Batch(batch, _model.Connector.Forward(states)));
-            Interlocked.Add(ref _passes, batch.Length);
+            var rows = new List<Row>(prompts.Count);
+            foreach (var prompt in prompts)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                rows.Add(Layout(rows.Count, Read(prompt, features)));
+            }
+
+            foreach (var batch in rows.GroupBy(row => (row.HasPrefix, row.PaddedLength)).SelectMany(Batches))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                using var inference = inference_mode();
+                using var scope = NewDisposeScope();
+                var states = QueryStates(batch);
+                receive(states, new Batch(batch, _model.Connector.Forward(states)));
+                Interlocked.Add(ref _passes, batch.Length);
+            }
         }
+        finally
+        {
+            features.ForEach(feature => feature.Dispose());
+        }
+    }
+
+    private IEnumerable<Row[]> Batches(IEnumerable<Row> rows)
+    {
+        var batch = new List<Row>();
+        var tokens = 0L;
+        foreach (var row in rows)
+        {
+            var length = row.Tokens.Ids.Length + _model.NumMetaqueries + 1;
+            if (batch.Count == _batchSize || (batch.Count > 0 && _model.Decoder.IsPacked && tokens + length > _options.MaxBatchTokens))
+            {
+                yield return [.. batch];
+                batch.Clear();
+                tokens = 0;
+            }
+
+            batch.Add(row);
+            tokens += length;
+        }
+
+        if (batch.Count > 0)
+            yield return [.. batch];
     }
 
     private Tensor QueryStates(Row[] batch)
     {
         if (_model.Decoder.IsPacked)
-            return _model.QueryStates([.. batch.Select(row => row.Ids)], batch[0].HasPrefix ? _packedPrefix.Value : null);
-        var (length, prefix) = (batch[0].PaddedLength, batch[0].HasPrefix ? _prompt.SharedPrefix.Count : 0);
-        var size = _batchSize;
-        var ids = new long[size * length];
-        var mask = new long[size * (prefix + length)];
-        for (var i = 0; i < size; i++)
-        {
-            var row = batch[Math.Min(i, batch.Length - 1)].Ids;
-            row.CopyTo(ids, ((i + 1) * length) - row.Length);
-            mask.AsSpan(i * (prefix + length), prefix).Fill(1);
-            mask.AsSpan(((i + 1) * (prefix + length)) - row.Length, row.Length).Fill(1);
-        }
-
-        var device = _model.Decoder.Device;
-        using var cache = prefix > 0 ? _prefix.Value.Fork(size, length + _model.NumMetaqueries + 1) : null;
-        return _model.QueryStates(
-            tensor(ids, [size, length], device: device), tensor(mask, [size, prefix + length], device: device), cache);
+            return _model.QueryStates([.. batch.Select(row => row.Tokens)], batch[0].HasPrefix ? _packedPrefix.Value : null);
+        var length = batch[0].PaddedLength;
+        using var cache = batch[0].HasPrefix ? _prefix.Value.Fork(_batchSize, length + _model.NumMetaqueries + 1) : null;
+        return _model.QueryStates([.. Enumerable.Range(0, _batchSize).Select(i => batch[Math.Min(i, batch.Length - 1)].Tokens)], length, cache);
     }
 
     private KeyValueCache ReadPrefix()
@@ -155,5 +228,5 @@ public sealed class ConditionEncoder : IDisposable
 
     private sealed record Batch(Row[] Rows, Tensor Condition);
 
-    private sealed record Row(int Index, long[] Ids, bool HasPrefix, int PaddedLength);
+    private sealed record Row(int Index, PromptTokens Tokens, bool HasPrefix, int PaddedLength);
 }

@@ -1,6 +1,8 @@
 using MetaQuery.Models.Checkpoints;
 using MetaQuery.Models.Connector;
 using MetaQuery.Models.Mllm;
+using MetaQuery.Models.Vision;
+using MetaQuery.Pipelines.Vision;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -13,14 +15,25 @@ public sealed class MllmInContext : IDisposable
     /// <summary>New tokens beside the queries: &lt;begin_of_img&gt; and &lt;end_of_img&gt;, rows 0 and 1; the queries follow.</summary>
     public const int Brackets = 2;
 
-    private const string NewRowsKey = "model.mllm_backbone.model.embed_tokens.new_rows";
-    private const string GrownTableKey = "model.mllm_backbone.model.embed_tokens.weight";
+    /// <summary>The MLLM's tensors in a checkpoint of the reference.</summary>
+    internal const string Backbone = "model.mllm_backbone.";
+
+    // Behind the backbone's and the decoder's prefixes.
+    private const string NewRowsKey = "model.embed_tokens.new_rows";
+    private const string GrownTableKey = "model.embed_tokens.weight";
+
+    private readonly Lazy<VisionModel?> _vision;
 
     /// <param name="decoder">Owned from here on.</param>
     /// <param name="newRows">[N + 2, C], float32; owned from here on.</param>
     /// <param name="connector">Owned from here on.</param>
-    public MllmInContext(CausalDecoder decoder, Tensor newRows, MetaQueryConnector connector) =>
+    /// <param name="vision">Loads what reads pictures when the first one comes; what it gives is owned from here on. Null, or giving null: there is none.</param>
+    public MllmInContext(CausalDecoder decoder, Tensor newRows, MetaQueryConnector connector, Func<VisionModel?>? vision = null)
+    {
+        ArgumentNullException.ThrowIfNull(newRows);
         (Decoder, NewRows, Connector, NumMetaqueries) = (decoder, newRows, connector, checked((int)newRows.shape[0] - Brackets));
+        _vision = new Lazy<VisionModel?>(vision ?? (static () => null));
+    }
 
     public CausalDecoder Decoder { get; }
 
@@ -30,6 +43,11 @@ public sealed class MllmInContext : IDisposable
     public MetaQueryConnector Connector { get; }
 
     public int NumMetaqueries { get; }
+
+    /// <summary>What reads pictures; loaded when it is first asked for.</summary>
+    /// <exception cref="PipelineException">The MLLM has no vision tower that is built here.</exception>
+    /// <exception cref="CheckpointException">Its files are missing or malformed.</exception>
+    public VisionModel Vision => _vision.Value ?? throw new PipelineException("the model's language model reads no pictures: prompts with images need Qwen2.5-VL or LLaVA-OneVision");
 
     /// <summary>Reads the rows of the new tokens: kept apart, or as the last rows of a table that was grown.</summary>
     /// <param name="checkpoint">A MetaQuery checkpoint; read during the call only.</param>
@@ -41,9 +59,11 @@ public sealed class MllmInContext : IDisposable
         ArgumentNullException.ThrowIfNull(decoder);
         using var scope = NewDisposeScope();
         var count = numMetaqueries + Brackets;
-        var rows = checkpoint.Contains(NewRowsKey) || !checkpoint.Contains(GrownTableKey)
-            ? checkpoint.Load(NewRowsKey, [count, decoder.HiddenSize], ScalarType.Float32)
-            : checkpoint.Load(GrownTableKey, [decoder.VocabularySize + count, decoder.HiddenSize], ScalarType.Float32).narrow(0, decoder.VocabularySize, count).clone();
+        var backbone = checkpoint.WithPrefix(Backbone);
+        var table = backbone.WithPrefix(MllmKinds.DecoderPrefix(backbone));
+        var rows = table.Contains(NewRowsKey) || !table.Contains(GrownTableKey)
+            ? table.Load(NewRowsKey, [count, decoder.HiddenSize], ScalarType.Float32)
+            : table.Load(GrownTableKey, [decoder.VocabularySize + count, decoder.HiddenSize], ScalarType.Float32).narrow(0, decoder.VocabularySize, count).clone();
         return (device is null ? rows : rows.to(device)).DetachFromDisposeScope();
     }
 
@@ -57,40 +77,56 @@ public sealed class MllmInContext : IDisposable
     {
         ArgumentNullException.ThrowIfNull(textIds);
         using var scope = NewDisposeScope();
-        var batch = textIds.shape[0];
-        var added = NumMetaqueries + 1;
-        var newTokens = cat([NewRows.narrow(0, 0, 1), NewRows.narrow(0, Brackets, NumMetaqueries)], 0).unsqueeze(0).expand(batch, added, NewRows.shape[1]);
-        var embeddings = cat([Decoder.Embed(textIds), newTokens], 1);
-        var mask = cat([attentionMask, ones([batch, added], dtype: attentionMask.dtype, device: attentionMask.device)], 1);
-        var length = embeddings.shape[1];
-        var positions = Attention.Positions(mask).narrow(1, mask.shape[1] - length, length);
-        var hidden = Decoder.Forward(embeddings, positions, Attention.CausalMask(mask, length), cache, observe);
-        return hidden.narrow(1, length - NumMetaqueries, NumMetaqueries).contiguous().MoveToOuterDisposeScope();
+        return QueryStates(Decoder.Embed(textIds), attentionMask, positions: null, cache, observe).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>As above, of prompts with pictures among them.</summary>
+    /// <param name="prompts">Up to the new tokens, behind the cached ones.</param>
+    /// <param name="length">L, to which they are padded on the left.</param>
+    /// <returns>[B, N, C], float32, after the last norm.</returns>
+    public Tensor QueryStates(IReadOnlyList<PromptTokens> prompts, int length, KeyValueCache? cache = null, Action<string, Tensor>? observe = null)
+    {
+        ArgumentNullException.ThrowIfNull(prompts);
+        using var scope = NewDisposeScope();
+        var cached = cache?.Length ?? 0;
+        var rows = prompts.Select(prompt => nn.functional.pad(prompt.Embed(Decoder), [0, 0, length - prompt.Ids.Length, 0])).ToList();
+        var total = cached + length;
+        var mask = prompts.SelectMany(prompt => Enumerable.Repeat(1L, (int)cached).Concat(Enumerable.Repeat(0L, length - prompt.Ids.Length)).Concat(Enumerable.Repeat(1L, prompt.Ids.Length)));
+        Tensor? positions = null;
+        if (HasAxes(prompts))
+        {
+            // A row's padding stands between the cached tokens and its own, and has no position.
+            positions = stack(prompts.Select(prompt => nn.functional.pad(
+                Axes(prompt, cached).Of(cached, prompt.Ids.Length + NumMetaqueries + 1), [length - prompt.Ids.Length, 0])), 1).to(Decoder.Device);
+        }
+
+        return QueryStates(stack(rows, 0), tensor(mask.ToArray(), [prompts.Count, total], device: Decoder.Device), positions, cache, observe).MoveToOuterDisposeScope();
     }
 
     /// <summary>Hidden states of the query tokens behind prompts of different lengths, by a decoder with packed layers: no padding, and a prompt's
     /// states depend on it and the cache alone, bit for bit.</summary>
-    /// <param name="texts">Per prompt the ids up to the new tokens (behind the cached ones), at least one.</param>
+    /// <param name="prompts">Up to the new tokens (behind the cached ones), each with a token at least.</param>
     /// <param name="cache">Earlier tokens that all prompts share; null: none.</param>
     /// <returns>[B, N, C], float32, after the last norm.</returns>
-    public Tensor QueryStates(IReadOnlyList<long[]> texts, PackedCache? cache = null)
+    public Tensor QueryStates(IReadOnlyList<PromptTokens> prompts, PackedCache? cache = null)
     {
-        ArgumentNullException.ThrowIfNull(texts);
+        ArgumentNullException.ThrowIfNull(prompts);
         using var scope = NewDisposeScope();
-        var embedded = Decoder.Embed(tensor(texts.SelectMany(text => text).ToArray(), [1, texts.Sum(text => text.Length)])).squeeze(0);
-        var newTokens = cat([NewRows.narrow(0, 0, 1), NewRows.narrow(0, Brackets, NumMetaqueries)], 0);
-        var parts = new List<Tensor>(2 * texts.Count);
-        var offsets = new long[texts.Count + 1];
-        long read = 0;
-        for (var i = 0; i < texts.Count; i++)
+        var newTokens = NewTokens();
+        var cached = cache?.Length ?? 0;
+        var axes = HasAxes(prompts) ? new List<Tensor>(prompts.Count) : null;
+        var parts = new List<Tensor>(2 * prompts.Count);
+        var offsets = new long[prompts.Count + 1];
+        for (var i = 0; i < prompts.Count; i++)
         {
-            parts.Add(embedded.narrow(0, read, texts[i].Length));
+            parts.Add(prompts[i].Embed(Decoder));
             parts.Add(newTokens);
-            read += texts[i].Length;
-            offsets[i + 1] = offsets[i] + texts[i].Length + newTokens.shape[0];
+            var length = prompts[i].Ids.Length + newTokens.shape[0];
+            axes?.Add(Axes(prompts[i], cached).Of(cached, length));
+            offsets[i + 1] = offsets[i] + length;
         }
 
-        var hidden = Decoder.ForwardSequences(cat(parts, 0), offsets, cache);
+        var hidden = Decoder.ForwardSequences(cat(parts, 0), offsets, cache, positions: axes is null ? null : cat(axes, 1));
         return stack([.. offsets.Skip(1).Select(end => hidden.narrow(0, end - NumMetaqueries, NumMetaqueries))], 0).MoveToOuterDisposeScope();
     }
 
@@ -106,5 +142,32 @@ public sealed class MllmInContext : IDisposable
         Decoder.Dispose();
         NewRows.Dispose();
         Connector.Dispose();
+        if (_vision.IsValueCreated)
+            _vision.Value?.Dispose();
+    }
+
+    private Tensor QueryStates(Tensor prompts, Tensor attentionMask, Tensor? positions, KeyValueCache? cache, Action<string, Tensor>? observe)
+    {
+        var (batch, added) = (prompts.shape[0], NumMetaqueries + 1);
+        var newTokens = NewTokens().unsqueeze(0).expand(batch, added, NewRows.shape[1]);
+        var embeddings = cat([prompts, newTokens], 1);
+        var mask = cat([attentionMask, ones([batch, added], dtype: attentionMask.dtype, device: attentionMask.device)], 1);
+        var length = embeddings.shape[1];
+        positions ??= Attention.Positions(mask).narrow(1, mask.shape[1] - length, length);
+        var hidden = Decoder.Forward(embeddings, positions, Attention.CausalMask(mask, length), cache, observe);
+        return hidden.narrow(1, length - NumMetaqueries, NumMetaqueries).contiguous();
+    }
+
+    // <begin_of_img> and the queries.
+    private Tensor NewTokens() => cat([NewRows.narrow(0, 0, 1), NewRows.narrow(0, Brackets, NumMetaqueries)], 0);
+
+    // Only then do a token's positions on the three axes differ.
+    private bool HasAxes(IReadOnlyList<PromptTokens> prompts) => Decoder.Config.Rotary.Sections is not null && prompts.Any(prompt => prompt.Images.Count > 0);
+
+    private static PositionAxes Axes(PromptTokens prompt, long first)
+    {
+        var axes = new PositionAxes();
+        prompt.AddTo(axes, first);
+        return axes;
     }
 }

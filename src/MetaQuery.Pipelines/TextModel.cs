@@ -1,7 +1,9 @@
 using MetaQuery.Models.Checkpoints;
 using MetaQuery.Models.Connector;
 using MetaQuery.Models.Mllm;
+using MetaQuery.Models.Vision;
 using MetaQuery.Pipelines.Prompting;
+using MetaQuery.Pipelines.Vision;
 using MetaQuery.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -43,7 +45,7 @@ public sealed class TextModel : IDisposable
             owned.Push(rows);
             var connector = new MetaQueryConnector(ReadConnectorConfig(folder.Config, config, checkpoint), checkpoint.WithPrefix("model."), dtype, device, isPacked);
             owned.Push(connector);
-            return new TextModel(new MllmInContext(decoder, rows, connector), tokenizer, template, folder.Config);
+            return new TextModel(new MllmInContext(decoder, rows, connector, VisionOf(folder, dtype, device, isPacked)), tokenizer, template, folder.Config);
         }
         catch
         {
@@ -96,7 +98,7 @@ public sealed class TextModel : IDisposable
         if (mllm.HasWeights())
         {
             using var weights = mllm.OpenWeights();
-            return CausalDecoder.Load(config, weights, dtype, device, packed);
+            return CausalDecoder.Load(config, weights.WithPrefix(MllmKinds.DecoderPrefix(weights)), dtype, device, packed);
         }
 
         // A full checkpoint of the reference: the MLLM's layers lie in it, under a table whose old rows weight decay has shrunk.
@@ -109,10 +111,19 @@ public sealed class TextModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(checkpoint);
-        var backbone = checkpoint.WithPrefix("model.mllm_backbone.");
+        var mllm = checkpoint.WithPrefix(MllmInContext.Backbone);
+        var backbone = mllm.WithPrefix(MllmKinds.DecoderPrefix(mllm));
         var rows = checked((int)backbone.Describe("model.embed_tokens.weight").Shape[0]);
         return CausalDecoder.Load(config, backbone, dtype, device, packed, withHead: config.TieWordEmbeddings, tableRows: rows);
     }
+
+    // The tower is loaded when the first picture comes: most jobs have none.
+    private static Func<VisionModel?>? VisionOf(MetaQueryModelFolder folder, ScalarType dtype, Device? device, bool packed) => folder.IsGguf ? null : () =>
+    {
+        var mllm = HuggingFaceFolder.Open(folder.MllmPath);
+        using var weights = mllm.HasWeights() ? mllm.OpenWeights() : folder.OpenCheckpoint();
+        return VisionModel.Load(mllm, mllm.HasWeights() ? weights : weights.WithPrefix(MllmInContext.Backbone), forConditions: true, dtype, device, packed);
+    };
 
     private static void Check(MetaQueryModelFolder folder, DecoderConfig decoder)
     {

@@ -90,7 +90,7 @@ public sealed class CausalDecoder : IDisposable
     }
 
     /// <param name="embeddings">[B, L, C], float32.</param>
-    /// <param name="positions">[B or 1, L], int64.</param>
+    /// <param name="positions">[B or 1, L], int64; [3, B, L] where pictures have places on three axes (<see cref="PositionAxes"/>).</param>
     /// <param name="mask">Added to the scores: [B or 1, 1, L, T], float32 (<see cref="Attention.CausalMask"/>).</param>
     /// <param name="cache">Holds the T - L tokens before these, and receives these; null where nothing is to be kept (training).</param>
     /// <param name="observe">Is shown "layer.i" and "final_norm" as they arise.</param>
@@ -123,15 +123,17 @@ public sealed class CausalDecoder : IDisposable
     /// <param name="cache">Tokens that every sequence sees before its own; null: none.</param>
     /// <param name="append">Adds the tokens of the one sequence to the cache.</param>
     /// <param name="observe">Is shown "layer.i" and "final_norm" as they arise; what it is shown changes afterwards.</param>
+    /// <param name="positions">[3, tokens] or [tokens], int64, where they are not the count from the cached tokens on.</param>
     /// <returns>[tokens, C], float32: the hidden states after the last norm. A sequence's own do not depend on the others, bit for bit.</returns>
     /// <exception cref="InvalidOperationException">The layers are not packed.</exception>
-    public Tensor ForwardSequences(Tensor embeddings, long[] offsets, PackedCache? cache = null, bool append = false, Action<string, Tensor>? observe = null)
+    public Tensor ForwardSequences(
+        Tensor embeddings, long[] offsets, PackedCache? cache = null, bool append = false, Action<string, Tensor>? observe = null, Tensor? positions = null)
     {
         ArgumentNullException.ThrowIfNull(embeddings);
         ArgumentNullException.ThrowIfNull(offsets);
         using var scope = NewDisposeScope();
         var x = embeddings.clone();
-        Packed().Forward(x, offsets, causal: true, cache, append, observe);
+        Packed().Forward(x, offsets, causal: true, cache, append, observe, positions);
         var normed = FusedKernels.RmsNorm(x, _norm.Weight, (float)Config.RmsNormEpsilon, ScalarType.Float32);
         observe?.Invoke("final_norm", normed);
         return normed.MoveToOuterDisposeScope();

@@ -9,6 +9,7 @@ public sealed class Continuation : IDisposable
     private readonly CausalDecoder _decoder;
     private readonly KeyValueCache? _cache;
     private readonly PackedCache? _packed;
+    private readonly PositionAxes _axes = new(); // of the one row that may have pictures
     private Tensor? _attentionMask; // [B, T], int64
 
     public Continuation(CausalDecoder decoder)
@@ -33,22 +34,50 @@ public sealed class Continuation : IDisposable
     {
         ArgumentNullException.ThrowIfNull(inputIds);
         using var scope = NewDisposeScope();
-        var length = inputIds.shape[1];
         if (_packed is not null)
         {
             if (inputIds.shape[0] != 1 || attentionMask is not null)
                 throw new ArgumentException($"packed layers continue one text without padding, not {inputIds.shape[0]} rows", nameof(inputIds));
-            var states = _decoder.ForwardSequences(_decoder.Embed(inputIds).squeeze(0), [0, length], _packed, append: true);
-            return _decoder.Logits(states.narrow(0, length - 1, 1)).MoveToOuterDisposeScope();
+            return ReadPacked(_decoder.Embed(inputIds).squeeze(0)).MoveToOuterDisposeScope();
         }
 
-        var added = attentionMask ?? ones(inputIds.shape, dtype: ScalarType.Int64, device: inputIds.device);
+        return ReadRows(_decoder.Embed(inputIds), attentionMask).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Reads further tokens of one text, pictures among them.</summary>
+    /// <returns>[1, vocabulary], float32: the logits of the token that follows.</returns>
+    public Tensor Read(PromptTokens prompt, Action<string, Tensor>? observe = null)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        using var scope = NewDisposeScope();
+        prompt.AddTo(_axes, Length);
+        var embedded = prompt.Embed(_decoder);
+        observe?.Invoke("embedding", embedded);
+        return (_packed is null ? ReadRows(embedded.unsqueeze(0), attentionMask: null, observe) : ReadPacked(embedded, observe)).MoveToOuterDisposeScope();
+    }
+
+    private bool HasAxes => _decoder.Config.Rotary.Sections is not null && _axes.HasImages;
+
+    private Tensor ReadPacked(Tensor embeddings, Action<string, Tensor>? observe = null)
+    {
+        var length = embeddings.shape[0];
+        var positions = HasAxes ? _axes.Of(Length, length) : null;
+        var states = _decoder.ForwardSequences(embeddings, [0, length], _packed, append: true, observe, positions);
+        return _decoder.Logits(states.narrow(0, length - 1, 1));
+    }
+
+    private Tensor ReadRows(Tensor embeddings, Tensor? attentionMask, Action<string, Tensor>? observe = null)
+    {
+        var (rows, length) = (embeddings.shape[0], embeddings.shape[1]);
+        var added = attentionMask ?? ones([rows, length], dtype: ScalarType.Int64, device: embeddings.device);
         var mask = _attentionMask is null ? added.clone() : cat([_attentionMask, added], 1);
         _attentionMask?.Dispose();
         _attentionMask = mask.DetachFromDisposeScope();
-        var positions = Attention.Positions(mask).narrow(1, mask.shape[1] - length, length);
-        var hidden = _decoder.Forward(_decoder.Embed(inputIds), positions, Attention.CausalMask(mask, length), _cache);
-        return _decoder.Logits(hidden.select(1, length - 1)).MoveToOuterDisposeScope();
+        var positions = HasAxes
+            ? _axes.Of(mask.shape[1] - length, length).unsqueeze(1).to(embeddings.device)
+            : Attention.Positions(mask).narrow(1, mask.shape[1] - length, length);
+        var hidden = _decoder.Forward(embeddings, positions, Attention.CausalMask(mask, length), _cache, observe);
+        return _decoder.Logits(hidden.select(1, length - 1));
     }
 
     /// <summary>Forgets all tokens after the first <paramref name="length"/>.</summary>
@@ -59,6 +88,7 @@ public sealed class Continuation : IDisposable
         using var scope = NewDisposeScope();
         _packed?.Truncate(length);
         _cache?.Truncate(length);
+        _axes.Truncate(length);
         using var mask = _attentionMask;
         _attentionMask = mask?.narrow(1, 0, length).clone().DetachFromDisposeScope();
     }

@@ -59,6 +59,8 @@ public sealed record DecoderConfig
         Require(HeadSize > 0 && HeadSize % 2 == 0, $"head size {HeadSize} is not a positive even number");
         Require(RmsNormEpsilon is > 0 and < 1, $"rms_norm_eps {RmsNormEpsilon} is not between 0 and 1");
         Require(Rotary.Theta > 0 && double.IsFinite(Rotary.Theta), $"rope_theta {Rotary.Theta} is not a positive number");
+        Require(Rotary.Sections is not { } sections || (sections.Count == PositionAxes.Count && sections.All(count => count >= 0) && sections.Sum() == HeadSize / 2),
+            $"mrope_section [{string.Join(", ", Rotary.Sections ?? [])}] is not three counts that add up to half of the head size {HeadSize}");
         return this;
 
         void Require(bool holds, string otherwise)

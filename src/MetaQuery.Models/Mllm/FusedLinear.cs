@@ -33,6 +33,13 @@ public sealed class FusedLinear : IDisposable
         return new FusedLinear(weight.DetachFromDisposeScope(), biases?.DetachFromDisposeScope(), named);
     }
 
+    /// <summary>A layer of tensors that were loaded otherwise; it has no names.</summary>
+    internal static FusedLinear Of(Tensor weight, Tensor? bias, Device? device)
+    {
+        using var scope = NewDisposeScope();
+        return new FusedLinear(Join([weight], device).DetachFromDisposeScope(), bias is null ? null : Join([bias], device).DetachFromDisposeScope(), []);
+    }
+
     /// <param name="x">[..., inputs], the weight's dtype.</param>
     public Tensor Forward(Tensor x) => nn.functional.linear(x, Weight, Bias);
 

@@ -23,16 +23,15 @@ internal sealed unsafe class PackedLayer : IDisposable
     public PackedLayer(TransformerLayerConfig config, WeightSource source, KernelType type)
     {
         (_config, _type) = (config, type);
-        var (hidden, inner) = (config.HiddenSize, config.IntermediateSize);
-        var (queries, keys) = (config.Heads * config.HeadSize, config.KeyValueHeads * config.HeadSize);
+        var (hidden, inner, keys) = (config.HiddenSize, config.IntermediateSize, config.Keys);
         try
         {
-            _queryKeyValue = Pack(source, hidden, config.QueryKeyValueBias, ("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys));
-            _output = Pack(source, queries, config.OutputBias, ("self_attn.o_proj", hidden));
-            _gateUp = Pack(source, hidden, config.MlpBias, ("mlp.gate_proj", inner), ("mlp.up_proj", inner));
-            _down = Pack(source, inner, config.MlpBias, ("mlp.down_proj", hidden));
-            _inputNorm = Floats(source, "input_layernorm.weight", [hidden], 1);
-            _postAttentionNorm = Floats(source, "post_attention_layernorm.weight", [hidden], 1);
+            _queryKeyValue = Pack(source, hidden, config.QueryKeyValueBias, keys.QueryKeyValueParts(config.QueryRows, config.KeyRows));
+            _output = Pack(source, config.QueryRows, config.OutputBias, (keys.Output, hidden));
+            _gateUp = Pack(source, hidden, config.MlpBias, (keys.Gate, inner), (keys.Up, inner));
+            _down = Pack(source, inner, config.MlpBias, (keys.Down, hidden));
+            _inputNorm = Floats(source, keys.InputNorm, [hidden], 1);
+            _postAttentionNorm = Floats(source, keys.PostAttentionNorm, [hidden], 1);
             if (config.HeadNorm)
             {
                 _queryGamma = Floats(source, "self_attn.q_norm.gamma", [config.Heads, 1, config.HeadSize], Math.Sqrt(config.HeadSize));

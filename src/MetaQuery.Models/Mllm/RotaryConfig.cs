@@ -5,17 +5,23 @@ namespace MetaQuery.Models.Mllm;
 /// <summary>The base of the rotary frequencies and how a checkpoint stretches them.</summary>
 /// <param name="Theta">rope_theta.</param>
 /// <param name="Kind">default; linear (every frequency divided by <paramref name="Factor"/>); llama3 (only low frequencies are). The multimodal
-/// kind mrope is the default one on text, where its three axes agree.</param>
+/// kind mrope is the default one with <see cref="Sections"/>.</param>
 public sealed record RotaryConfig(double Theta, RotaryKind Kind = RotaryKind.Default, double Factor = 1)
 {
     /// <summary>Divisors of the single frequencies, as a GGUF file's rope_freqs.weight holds them: [headSize / 2], or none.</summary>
     public IReadOnlyList<float>? FrequencyDivisors { get; init; }
+
+    /// <summary>How many frequencies, in a row, follow each of the axes time, height and width (mrope_section); null: there is one axis. On text the
+    /// axes agree.</summary>
+    public IReadOnlyList<int>? Sections { get; init; }
 
     public double LowFrequencyFactor { get; init; } = 1;
 
     public double HighFrequencyFactor { get; init; } = 4;
 
     public double OriginalMaxPositions { get; init; } = 8192;
+
+    private const string SectionsKey = "mrope_section";
 
     /// <exception cref="CheckpointException">rope_scaling names a kind that is not supported, or lacks one of its numbers.</exception>
     public static RotaryConfig FromTransformers(ConfigFile config)
@@ -26,7 +32,7 @@ public sealed record RotaryConfig(double Theta, RotaryKind Kind = RotaryKind.Def
             return plain;
         return scaling.String("rope_type", scaling.String("type", "default")) switch
         {
-            "default" or "mrope" => plain,
+            "default" or "mrope" => plain with { Sections = scaling.Has(SectionsKey) ? [.. scaling.Int64s(SectionsKey).Select(count => checked((int)count))] : null },
             "linear" => plain with { Kind = RotaryKind.Linear, Factor = scaling.Double("factor") },
             "llama3" => plain with
             {
@@ -59,6 +65,9 @@ public sealed record RotaryConfig(double Theta, RotaryKind Kind = RotaryKind.Def
 
         return frequencies;
     }
+
+    /// <summary>For each frequency the axis of positions that turns it: [headSize / 2].</summary>
+    internal long[] Axes() => [.. Sections!.SelectMany((count, axis) => Enumerable.Repeat((long)axis, count))];
 
     private float Llama3(float frequency)
     {

@@ -14,6 +14,17 @@ internal sealed class RotaryTable(RotaryConfig config, int headSize)
     /// <summary>[positions, headSize / 2] each, at least the positions asked for.</summary>
     public sealed record Angles(NativeBuffer Cosines, NativeBuffer Sines, long Positions);
 
+    /// <summary>A row per token of a stream.</summary>
+    /// <param name="positions">[3, tokens] or [tokens], int64.</param>
+    public Angles Of(Tensor positions)
+    {
+        using var mode = inference_mode();
+        using var scope = NewDisposeScope();
+        using var rotary = new RotaryEmbedding(config, headSize);
+        var angles = rotary.Angles(positions.unsqueeze(-2));
+        return new Angles(PackedWeights.Floats(angles.cos()), PackedWeights.Floats(angles.sin()), positions.shape[^1]);
+    }
+
     public Angles Covering(long positions)
     {
         if (_angles is { } ready && ready.Positions >= positions)

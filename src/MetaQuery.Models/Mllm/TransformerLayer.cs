@@ -8,7 +8,33 @@ namespace MetaQuery.Models.Mllm;
 /// <param name="HeadNorm">Whether rotated queries and keys are normalised per head: the connector does so.</param>
 public sealed record TransformerLayerConfig(
     int HiddenSize, int IntermediateSize, int Heads, int KeyValueHeads, int HeadSize, double RmsNormEpsilon,
-    bool QueryKeyValueBias, bool OutputBias, bool MlpBias, bool HeadNorm);
+    bool QueryKeyValueBias, bool OutputBias, bool MlpBias, bool HeadNorm)
+{
+    public TransformerLayerKeys Keys { get; init; } = TransformerLayerKeys.Decoder;
+
+    internal int QueryRows => Heads * HeadSize;
+
+    internal int KeyRows => KeyValueHeads * HeadSize;
+}
+
+/// <summary>Where a layer's tensors stand in its checkpoint.</summary>
+/// <param name="QueryKeyValue">One matrix each for queries, keys and values; or a single name, where the file holds them joined.</param>
+public sealed record TransformerLayerKeys(
+    IReadOnlyList<string> QueryKeyValue, string Output, string Gate, string Up, string Down, string InputNorm, string PostAttentionNorm)
+{
+    /// <summary>Llama's, Qwen2's and the connector's.</summary>
+    public static TransformerLayerKeys Decoder { get; } = new(
+        ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
+        "input_layernorm.weight", "post_attention_layernorm.weight");
+
+    /// <summary>A block of Qwen2.5-VL's vision tower.</summary>
+    public static TransformerLayerKeys VisionBlock { get; } = new(
+        ["attn.qkv"], "attn.proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "norm1.weight", "norm2.weight");
+
+    internal (string Name, int Rows)[] QueryKeyValueParts(int queries, int keys) => QueryKeyValue.Count == 1
+        ? [(QueryKeyValue[0], queries + (2 * keys))]
+        : [(QueryKeyValue[0], queries), (QueryKeyValue[1], keys), (QueryKeyValue[2], keys)];
+}
 
 /// <summary>A layer of Llama and Qwen2: grouped-query attention with rotary positions, then a gated feed-forward, each behind an RMS norm.</summary>
 /// <remarks>The residual stream, the norms and the attention are float32 whatever the weights' dtype; the matrix products run in the weights' dtype.</remarks>
@@ -29,17 +55,15 @@ public sealed class TransformerLayer : IDisposable
     public TransformerLayer(TransformerLayerConfig config, WeightSource source, ScalarType dtype, Device? device = null)
     {
         (_config, _dtype) = (config, dtype);
-        var (hidden, inner) = (config.HiddenSize, config.IntermediateSize);
-        var (queries, keys) = (config.Heads * config.HeadSize, config.KeyValueHeads * config.HeadSize);
+        var (hidden, inner, keys) = (config.HiddenSize, config.IntermediateSize, config.Keys);
         try
         {
-            _queryKeyValue = FusedLinear.Load(source, hidden, config.QueryKeyValueBias, dtype, device,
-                ("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys));
-            _output = FusedLinear.Load(source, queries, config.OutputBias, dtype, device, ("self_attn.o_proj", hidden));
-            _gateUp = FusedLinear.Load(source, hidden, config.MlpBias, dtype, device, ("mlp.gate_proj", inner), ("mlp.up_proj", inner));
-            _down = FusedLinear.Load(source, inner, config.MlpBias, dtype, device, ("mlp.down_proj", hidden));
-            _inputNorm = RmsNorm.Load(source, "input_layernorm.weight", hidden, config.RmsNormEpsilon, device);
-            _postAttentionNorm = RmsNorm.Load(source, "post_attention_layernorm.weight", hidden, config.RmsNormEpsilon, device);
+            _queryKeyValue = FusedLinear.Load(source, hidden, config.QueryKeyValueBias, dtype, device, keys.QueryKeyValueParts(config.QueryRows, config.KeyRows));
+            _output = FusedLinear.Load(source, config.QueryRows, config.OutputBias, dtype, device, (keys.Output, hidden));
+            _gateUp = FusedLinear.Load(source, hidden, config.MlpBias, dtype, device, (keys.Gate, inner), (keys.Up, inner));
+            _down = FusedLinear.Load(source, inner, config.MlpBias, dtype, device, (keys.Down, hidden));
+            _inputNorm = RmsNorm.Load(source, keys.InputNorm, hidden, config.RmsNormEpsilon, device);
+            _postAttentionNorm = RmsNorm.Load(source, keys.PostAttentionNorm, hidden, config.RmsNormEpsilon, device);
             _headNorm = config.HeadNorm
                 ? Mllm.HeadNorm.Load(source, "self_attn.q_norm.gamma", "self_attn.k_norm.gamma", config.Heads, config.KeyValueHeads, config.HeadSize, device)
                 : null;
@@ -77,8 +101,8 @@ public sealed class TransformerLayer : IDisposable
                 yield return named;
         }
 
-        yield return new NamedWeight($"{prefix}input_layernorm.weight", _inputNorm.Weight);
-        yield return new NamedWeight($"{prefix}post_attention_layernorm.weight", _postAttentionNorm.Weight);
+        yield return new NamedWeight(prefix + _config.Keys.InputNorm, _inputNorm.Weight);
+        yield return new NamedWeight(prefix + _config.Keys.PostAttentionNorm, _postAttentionNorm.Weight);
         if (_headNorm is { } norm)
         {
             yield return new NamedWeight($"{prefix}self_attn.q_norm.gamma", norm.QueryGamma);

@@ -13,7 +13,8 @@ internal static class TransformersDecoderConfig
     public static DecoderConfig Read(ConfigFile file)
     {
         ArgumentNullException.ThrowIfNull(file);
-        var json = file.OptionalSection("text_config") ?? file;
+        var section = file.OptionalSection("text_config");
+        var json = section ?? file;
         var type = json.String("model_type");
         var qwen2 = Qwen2Types.Contains(type);
         if (!qwen2 && !LlamaTypes.Contains(type))
@@ -23,23 +24,26 @@ internal static class TransformersDecoderConfig
         if (qwen2 && json.Boolean("use_sliding_window", false) && json.Has("sliding_window"))
             throw json.Error("use_sliding_window", "is true; attention over a sliding window is not supported");
 
-        var (hidden, heads) = (json.Int32("hidden_size"), json.Int32("num_attention_heads"));
+        // A section leaves out what is the library's default, a file of its own states all: Qwen2Config of transformers 4.49.
+        int Size(string name, int absent) => section is not null && qwen2 ? json.Int32(name, absent) : json.Int32(name);
+        var (hidden, heads) = (Size("hidden_size", 4096), Size("num_attention_heads", 32));
         var attentionBias = json.Boolean("attention_bias", false);
         return new DecoderConfig
         {
-            VocabularySize = json.Int32("vocab_size"),
+            VocabularySize = Size("vocab_size", 151936),
             HiddenSize = hidden,
-            IntermediateSize = json.Int32("intermediate_size"),
-            NumHiddenLayers = json.Int32("num_hidden_layers"),
+            IntermediateSize = Size("intermediate_size", 22016),
+            NumHiddenLayers = Size("num_hidden_layers", 32),
             NumAttentionHeads = heads,
-            NumKeyValueHeads = json.Int32("num_key_value_heads", heads),
+            NumKeyValueHeads = json.Int32("num_key_value_heads", section is not null && qwen2 && heads % 32 == 0 ? 32 : heads),
             HeadSize = json.Int32("head_dim", hidden / Math.Max(heads, 1)),
             RmsNormEpsilon = json.Double("rms_norm_eps", 1e-6),
             Rotary = RotaryConfig.FromTransformers(json),
             QueryKeyValueBias = qwen2 || attentionBias,
             OutputBias = !qwen2 && attentionBias,
             MlpBias = !qwen2 && json.Boolean("mlp_bias", false),
-            TieWordEmbeddings = file.Boolean("tie_word_embeddings", json.Boolean("tie_word_embeddings", false)),
+            // LlavaOnevisionForConditionalGeneration.tie_weights asks the language model's own configuration.
+            TieWordEmbeddings = json.Boolean("tie_word_embeddings", file.Boolean("tie_word_embeddings", false)),
             EndOfSequenceIds = EndOfSequence(json),
             MaxPositionEmbeddings = json.Int32("max_position_embeddings", qwen2 ? 32768 : 2048),
         }.Checked(json.Path);

@@ -11,8 +11,15 @@ public sealed partial class ChatTurns(ChatTemplate template)
     public ChatTemplate Template { get; } = template;
 
     /// <param name="isTrusted">Whether control tokens in the text count: never for what a user wrote.</param>
-    public ChatMessage Turn(string role, string text, bool isTrusted) =>
-        _wantsParts ? ChatMessage.OfParts(role, ChatPart.Text(text, isTrusted)) : ChatMessage.OfText(role, text, isTrusted);
+    /// <param name="images">How many pictures stand before the text.</param>
+    /// <exception cref="PipelineException">The template has no place for pictures.</exception>
+    public ChatMessage Turn(string role, string text, bool isTrusted, int images = 0)
+    {
+        if (_wantsParts)
+            return ChatMessage.OfParts(role, [.. Enumerable.Repeat(ChatPart.Image, images), ChatPart.Text(text, isTrusted)]);
+        return images == 0 ? ChatMessage.OfText(role, text, isTrusted)
+            : throw new PipelineException($"the model's chat template has no place for the {images} image{(images == 1 ? "" : "s")} of a turn");
+    }
 
     // Vision models' templates walk through message['content'].
     [GeneratedRegex(@"\bin\s+\w+(?:\[['""]content['""]\]|\.content\b)", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]

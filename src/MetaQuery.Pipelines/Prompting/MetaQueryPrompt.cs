@@ -28,7 +28,7 @@ public sealed class MetaQueryPrompt
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxInputTextTokens);
         (_tokenizer, _turns, _systemPrompt, _maxInputTextTokens) = (tokenizer, new ChatTurns(template), systemPrompt, maxInputTextTokens);
         // What follows the header decides into which token its last newline goes: the shared part ends where these captions part.
-        var probes = new[] { "", "a", "\n", " \n", " x", "1", "…" }.Select(Encode).ToList();
+        var probes = new[] { "", "a", "\n", " \n", " x", "1", "…" }.Select(probe => Encode(probe)).ToList();
         SharedPrefix = [.. probes[0].Take(probes.Min(probe => probe.Zip(probes[0]).TakeWhile(pair => pair.First == pair.Second).Count()))];
     }
 
@@ -36,19 +36,25 @@ public sealed class MetaQueryPrompt
     public IReadOnlyList<long> SharedPrefix { get; }
 
     /// <summary>The ids of everything before the new tokens.</summary>
-    public long[] Encode(string caption)
+    public long[] Encode(string caption) => Encode(caption, images: 0);
+
+    /// <inheritdoc cref="Encode(string)"/>
+    /// <param name="images">How many pictures stand before the caption; each is one token here.</param>
+    public long[] Encode(string caption, int images)
     {
         ArgumentNullException.ThrowIfNull(caption);
-        return [.. _tokenizer.EncodeToIds(Segments(caption)).Select(id => (long)id)];
+        return [.. _tokenizer.EncodeToIds(Segments(caption, images)).Select(id => (long)id)];
     }
 
     /// <summary>The prompt's text up to the new tokens; the caption's part is not trusted.</summary>
-    public IReadOnlyList<TextSegment> Segments(string caption)
+    /// <param name="images">How many pictures stand before the caption.</param>
+    /// <exception cref="PipelineException">The chat template has no place for pictures.</exception>
+    public IReadOnlyList<TextSegment> Segments(string caption, int images = 0)
     {
         var ids = _tokenizer.EncodeUserTextToIds(caption);
         // Encoding and decoding is no identity (normalisation, a cut inside a character), and the reference does it even when nothing is cut.
         var text = _tokenizer.Decode(ids.Count <= _maxInputTextTokens ? ids : ids.Take(_maxInputTextTokens));
-        var turns = new[] { _turns.Turn("system", _systemPrompt, isTrusted: true), _turns.Turn("user", text, isTrusted: false) };
+        var turns = new[] { _turns.Turn("system", _systemPrompt, isTrusted: true), _turns.Turn("user", text, isTrusted: false, images) };
         return [.. _turns.Template.RenderSegments(turns, addGenerationPrompt: true), TextSegment.Trusted(BeforeNewTokens)];
     }
 }

@@ -4,6 +4,7 @@ using MetaQuery.Models.Connector;
 using MetaQuery.Models.Mllm;
 using MetaQuery.Pipelines;
 using MetaQuery.Pipelines.Prompting;
+using MetaQuery.Pipelines.Vision;
 using MetaQuery.TestKit;
 using MetaQuery.Tokenizers;
 using TorchSharp;
@@ -11,12 +12,11 @@ using static TorchSharp.torch;
 
 namespace MetaQuery.Parity.Tests.Kinds;
 
-/// <summary>Captions to conditions by the reference's own MLLMInContext: prompt, ids, hidden states, condition; gradients of the new rows and the connector.</summary>
-public sealed class ConditionQwenVlKind : IParityKind
+/// <summary>Captions and pictures to conditions by the reference's own MLLMInContext: prompt, pixels, ids, positions, hidden states, condition; gradients
+/// of the new rows and the connector.</summary>
+public sealed partial class ConditionKind : IParityKind
 {
-    private const string NeedsVision = "rows with images need the vision tower, which is not built yet";
-
-    public IReadOnlyList<string> Kinds => ["metaquery-condition-qwenvl"];
+    public IReadOnlyList<string> Kinds => ["metaquery-condition-qwenvl", "metaquery-condition-llavaov"];
 
     public void Run(ParityCase parityCase, ParityReport report)
     {
@@ -36,39 +36,41 @@ public sealed class ConditionQwenVlKind : IParityKind
         using var encoder = new ConditionEncoder(model, prompt);
         using var packedEncoder = new ConditionEncoder(packed, prompt);
 
-        var runs = parityCase.Json.GetProperty("runs").EnumerateArray().ToList();
-        for (var run = 0; run < runs.Count; run++)
+        foreach (var (run, json) in parityCase.Json.GetProperty("runs").EnumerateArray().Index())
         {
-            var captions = runs[run].GetProperty("captions").EnumerateArray().Select(caption => caption.GetString()!).ToList();
-            var images = runs[run].GetProperty("images");
-            for (var row = 0; row < captions.Count; row++)
-            {
-                if (HasImages(images, row))
-                    report.Skip($"{run}[{row}]", NeedsVision);
-                else
-                    CompareRow(new RowCase(run, row, captions[row], runs[run].GetProperty("prompts")[row].GetString()!), model, prompt, tokenizer, parityCase, report);
-            }
-
-            CompareEncoded(run, captions, images, encoder, " by the encoder", parityCase, report);
-            CompareEncoded(run, captions, images, packedEncoder, " by the encoder's packed layers", parityCase, report);
+            var prompts = Prompts(parityCase, json);
+            ComparePixels(run, prompts, model.Vision, parityCase, report);
+            for (var row = 0; row < prompts.Count; row++)
+                CompareRow(new RowCase(run, row, prompts[row], json.GetProperty("prompts")[row].GetString()!), model, prompt, tokenizer, parityCase, report);
+            CompareEncoded(run, prompts, encoder, " by the encoder", parityCase, report);
+            CompareEncoded(run, prompts, packedEncoder, " by the encoder's packed layers", parityCase, report);
             if (parityCase.Expected.Contains($"{run}.loss"))
-            {
-                if (images.ValueKind == JsonValueKind.Array)
-                    report.Skip($"{run}.loss and gradients", NeedsVision);
-                else
-                    CompareGradients(run, captions, model, prompt, parityCase, report);
-            }
+                CompareGradients(run, prompts, model, prompt, parityCase, report);
         }
+
+        CompareTowerRuns(parityCase.Json.GetProperty("runs").EnumerateArray().SelectMany(json => Prompts(parityCase, json)), packed, report);
 
         MllmInContext Load(bool packed) => new(
             TextModel.LoadFromCheckpoint(decoderConfig, weights, packed: packed),
             MllmInContext.LoadNewRows(weights, decoderConfig, config.NumMetaqueries),
-            new MetaQueryConnector(TextModel.ReadConnectorConfig(config, decoderConfig, weights), weights.WithPrefix("model."), packed: packed));
+            new MetaQueryConnector(TextModel.ReadConnectorConfig(config, decoderConfig, weights), weights.WithPrefix("model."), packed: packed),
+            () => VisionModel.Load(HuggingFaceFolder.Open(mllmFolder), weights.WithPrefix("model.mllm_backbone."), forConditions: true, packed: packed));
     }
 
-    private static bool HasImages(JsonElement images, int row) => images.ValueKind == JsonValueKind.Array && images[row].ValueKind != JsonValueKind.Null;
+    private static List<ConditionPrompt> Prompts(ParityCase parityCase, JsonElement run)
+    {
+        var images = run.GetProperty("images");
+        return
+        [
+            .. run.GetProperty("captions").EnumerateArray().Select((caption, row) => new ConditionPrompt(
+                caption.GetString()!,
+                images.ValueKind == JsonValueKind.Array && images[row].ValueKind == JsonValueKind.Array
+                    ? [.. images[row].EnumerateArray().Select(image => PromptImage.Of(CaseImages.Load(parityCase, image)))]
+                    : [])),
+        ];
+    }
 
-    private sealed record RowCase(int Run, int Row, string Caption, string Prompt)
+    private sealed record RowCase(int Run, int Row, ConditionPrompt Given, string Prompt)
     {
         public string Name(string what) => $"{Run}.{what}[{Row}]";
 
@@ -81,50 +83,52 @@ public sealed class ConditionQwenVlKind : IParityKind
         using var mode = inference_mode();
         using var scope = NewDisposeScope();
         var queries = string.Concat(Enumerable.Range(0, model.NumMetaqueries).Select(i => $"<img{i}>"));
-        report.Exact(row.Name("prompts"), $"{string.Concat(prompt.Segments(row.Caption).Select(segment => segment.Text))}<begin_of_img>{queries}<end_of_img><|im_end|>", row.Prompt);
+        report.Exact(row.Name("prompts"), $"{string.Concat(prompt.Segments(row.Given.Caption, row.Given.Images.Count).Select(segment => segment.Text))}<begin_of_img>{queries}<end_of_img><|im_end|>", row.Prompt);
 
-        var text = prompt.Encode(row.Caption);
+        using var text = Tokens(model, prompt, row.Given);
         var padded = row.Of(parityCase.Inputs, "input_ids").ToArray();
         var mask = row.Of(parityCase.Inputs, "attention_mask").ToArray();
-        long[] ids = [.. text, .. model.NewTokenIds(), tokenizer.TokenToId("<|im_end|>")!.Value];
+        long[] ids = [.. text.Prompt.Ids, .. model.NewTokenIds(), tokenizer.TokenToId("<|im_end|>")!.Value];
         report.Exact(row.Name("attention_mask"), mask, [.. Enumerable.Repeat(0L, padded.Length - ids.Length), .. Enumerable.Repeat(1L, ids.Length)]);
         report.Exact(row.Name("input_ids"), ids, padded[^Math.Min(ids.Length, padded.Length)..]);
+        if (parityCase.Inputs.Contains($"{row.Run}.position_ids"))
+        {
+            var axes = new PositionAxes();
+            text.Prompt.AddTo(axes, 0);
+            var positions = parityCase.Inputs.Load($"{row.Run}.position_ids").select(1, row.Row).narrow(1, padded.Length - ids.Length, ids.Length);
+            report.Exact<long>(row.Name("position_ids"), axes.Of(0, ids.Length).ToArray(), positions.contiguous().ToArray());
+        }
 
         var tolerance = parityCase.Tolerance();
         var last = row.Of(parityCase.Expected, "hidden_last_caption_tokens");
         using var observed = new ObservedStates();
-        var states = model.QueryStates(
-            tensor(text, [1, text.Length]), ones([1, text.Length], dtype: ScalarType.Int64), observe: observed.Add);
-        report.Close(row.Name("hidden_last_caption_tokens"), observed["final_norm"].squeeze(0).narrow(0, text.Length - last.shape[0], last.shape[0]), last, tolerance);
+        var length = text.Prompt.Ids.Length;
+        var states = model.QueryStates([text.Prompt], length, observe: observed.Add);
+        report.Close(row.Name("hidden_last_caption_tokens"), observed["final_norm"].squeeze(0).narrow(0, length - last.shape[0], last.shape[0]), last, tolerance);
         report.Close(row.Name("query_hidden"), states.squeeze(0), row.Of(parityCase.Expected, "query_hidden"), tolerance);
         report.Close(row.Name("condition"), model.Connector.Forward(states).squeeze(0), row.Of(parityCase.Expected, "condition"), tolerance);
         report.Close(row.Name("condition_mask"), ones(model.NumMetaqueries), row.Of(parityCase.Expected, "condition_mask"), ParityTolerance.Exact);
     }
 
     private static void CompareEncoded(
-        int run, List<string> captions, JsonElement images, ConditionEncoder encoder, string by, ParityCase parityCase, ParityReport report)
-    {
-        var rows = Enumerable.Range(0, captions.Count).Where(row => !HasImages(images, row)).ToList();
-        encoder.Observe([.. rows.Select(row => captions[row])], (i, hidden, condition) =>
+        int run, List<ConditionPrompt> prompts, ConditionEncoder encoder, string by, ParityCase parityCase, ParityReport report) =>
+        encoder.Observe(prompts, (i, hidden, condition) =>
         {
-            var row = new RowCase(run, rows[i], captions[rows[i]], "");
+            var row = new RowCase(run, i, prompts[i], "");
             report.Close(row.Name("query_hidden") + by, hidden, row.Of(parityCase.Expected, "query_hidden"), parityCase.Tolerance());
             report.Close(row.Name("condition") + by, condition, row.Of(parityCase.Expected, "condition"), parityCase.Tolerance());
         });
-    }
 
-    private static void CompareGradients(int run, List<string> captions, MllmInContext model, MetaQueryPrompt prompt, ParityCase parityCase, ParityReport report)
+    private static void CompareGradients(int run, List<ConditionPrompt> prompts, MllmInContext model, MetaQueryPrompt prompt, ParityCase parityCase, ParityReport report)
     {
         using var scope = NewDisposeScope();
         model.NewRows.requires_grad = true;
         foreach (var weight in model.Connector.Named())
             weight.Holder.requires_grad = true;
 
-        var rows = captions.Select(prompt.Encode).ToList();
-        var length = rows.Max(row => row.Length);
-        var ids = tensor(rows.SelectMany(row => Enumerable.Repeat(0L, length - row.Length).Concat(row)).ToArray(), [rows.Count, length]);
-        var mask = tensor(rows.SelectMany(row => Enumerable.Repeat(0L, length - row.Length).Concat(Enumerable.Repeat(1L, row.Length))).ToArray(), [rows.Count, length]);
-        var condition = model.Connector.Forward(model.QueryStates(ids, mask));
+        var texts = prompts.Select(given => Tokens(model, prompt, given)).ToList();
+        var condition = model.Connector.Forward(model.QueryStates([.. texts.Select(text => text.Prompt)], texts.Max(text => text.Prompt.Ids.Length)));
+        texts.ForEach(text => text.Dispose());
         var loss = nn.functional.mse_loss(condition, parityCase.Inputs.Load($"{run}.target"));
         loss.backward();
         var tolerance = parityCase.Tolerance();

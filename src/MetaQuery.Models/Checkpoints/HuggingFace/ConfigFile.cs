@@ -60,6 +60,10 @@ public sealed class ConfigFile
 
     public IReadOnlyList<string> Strings(string name) => Elements(name, static (JsonElement value, out string text) => TryString(value, out text), "strings");
 
+    /// <summary>An array of pairs of 32-bit integers.</summary>
+    public IReadOnlyList<(int First, int Second)> Pairs(string name) =>
+        Elements(name, static (JsonElement value, out (int First, int Second) pair) => TryPair(value, out pair), "pairs of integers");
+
     /// <summary>The object of that name, as a configuration of its own.</summary>
     public ConfigFile Section(string name) => OptionalSection(name) ?? throw Missing(name);
 
@@ -82,6 +86,13 @@ public sealed class ConfigFile
     {
         number = 0;
         return value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out number);
+    }
+
+    static bool TryPair(JsonElement value, out (int First, int Second) pair)
+    {
+        pair = default;
+        return value.ValueKind == JsonValueKind.Array && value.GetArrayLength() == 2 && value[0].ValueKind == JsonValueKind.Number && value[0].TryGetInt32(out pair.First)
+            && value[1].ValueKind == JsonValueKind.Number && value[1].TryGetInt32(out pair.Second);
     }
 
     static bool TryString(JsonElement value, out string text)
