@@ -31,12 +31,17 @@ internal sealed class TestFarm : IAsyncDisposable
 
     public RedisQueueOptions Options { get; }
 
+    public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromSeconds(2);
+
     public string Inbox => Options.InboxFolder;
 
     /// <summary>Keys of this namespace, without its prefix.</summary>
     public string[] Keys => [.. _redis.Keys($"mq:{{{_namespace}}}:*").Select(key => key[$"mq:{{{_namespace}}}:".Length..])];
 
-    public RedisOptions Connection => RedisOptions.Parse(_redis.Address) with { Namespace = _namespace, CommandTimeout = TimeSpan.FromSeconds(2) };
+    /// <summary>A key's whole name.</summary>
+    public string Key(string name) => $"mq:{{{_namespace}}}:{name}";
+
+    public RedisOptions Connection => RedisOptions.Parse(_redis.Address) with { Namespace = _namespace, CommandTimeout = CommandTimeout };
 
     public async Task<RedisConnection> ConnectAsync()
     {

@@ -18,6 +18,14 @@ internal static class LuaScripts
     public static readonly string Sweep = Load("sweep");
     public static readonly string Depth = Load("depth");
     public static readonly string Reset = Load("reset");
+    public static readonly string ConditionRead = Load("condition-read");
+    public static readonly string ConditionWrite = Load("condition-write");
+    public static readonly string ConditionDrop = Load("condition-drop");
+    public static readonly string FlightEnd = Load("flight-end");
+    public static readonly string Join = Load("join");
+    public static readonly string Heartbeat = Load("heartbeat");
+    public static readonly string Drain = Load("drain");
+    public static readonly string Workers = Load("workers");
 
     private static string Load(string name)
     {

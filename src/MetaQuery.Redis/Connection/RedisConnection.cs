@@ -67,19 +67,6 @@ public sealed class RedisConnection : IAsyncDisposable
         }
     }
 
-    /// <summary>One attempt, on the calling thread.</summary>
-    internal T Run<T>(Func<IDatabase, T> command)
-    {
-        try
-        {
-            return command(Database);
-        }
-        catch (Exception exception) when (RedisFailure.IsRedis(exception))
-        {
-            throw RedisFailure.Name(exception, Options);
-        }
-    }
-
     /// <summary>For what changes nothing when it is done twice: tries again while the failure may pass.</summary>
     internal async Task<T> RepeatAsync<T>(Func<IDatabase, Task<T>> command, TimeSpan patience, CancellationToken cancellationToken)
     {

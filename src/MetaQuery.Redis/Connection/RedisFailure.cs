@@ -1,3 +1,4 @@
+using System.Security.Authentication;
 using MetaQuery.Farm;
 using StackExchange.Redis;
 
@@ -17,8 +18,12 @@ internal static class RedisFailure
         return exception switch
         {
             RedisServerException server => OfServer(server, where),
-            RedisConnectionException { FailureType: ConnectionFailureType.AuthenticationFailure } => Refused(exception, where, options),
-            RedisConnectionException connection when IsRefusal(connection) => Refused(exception, where, options),
+            RedisConnectionException when Has(exception, inner => inner is AuthenticationException) => new RedisRefusedException(
+                $"{where} shows a certificate for TLS that no authority known here has signed for this name; name its authority's file", exception),
+            RedisConnectionException when Has(exception, IsRefusal) => new RedisRefusedException(
+                $"{where} refuses {(options.User is { } user ? $"user {user}" : "this client")}: "
+                + (options.Password is null ? $"it wants a password, set {RedisOptions.PasswordVariable}" : "user or password is wrong"),
+                exception),
             TimeoutException => new WorkQueueException($"{where} gives no answer within {options.CommandTimeout.TotalSeconds:0.###} s", exception),
             ObjectDisposedException => new WorkQueueException($"{where}: the connection was closed by this process", exception),
             RedisConnectionException connection => new WorkQueueException($"{where} cannot be reached ({Cause(connection)}); it must run, and be seen from here", exception),
@@ -39,15 +44,15 @@ internal static class RedisFailure
             : new RedisRefusedException($"{where} refuses: {message}", exception);
     }
 
-    private static RedisRefusedException Refused(Exception exception, string where, RedisOptions options) => new(
-        $"{where} refuses {(options.User is { } user ? $"user {user}" : "this client")}: {(options.Password is null ? $"it wants a password, set {RedisOptions.PasswordVariable}" : "user or password is wrong")}",
-        exception);
+    private static bool IsRefusal(Exception exception) =>
+        exception is RedisConnectionException { FailureType: ConnectionFailureType.AuthenticationFailure }
+        || exception.Message.Contains("NOAUTH", StringComparison.Ordinal) || exception.Message.Contains("WRONGPASS", StringComparison.Ordinal);
 
-    private static bool IsRefusal(Exception exception)
+    private static bool Has(Exception exception, Predicate<Exception> wanted)
     {
         for (Exception? at = exception; at is not null; at = at.InnerException)
         {
-            if (at.Message.Contains("NOAUTH", StringComparison.Ordinal) || at.Message.Contains("WRONGPASS", StringComparison.Ordinal))
+            if (wanted(at))
             {
                 return true;
             }

@@ -30,7 +30,9 @@ internal sealed class RedisKeys(string name)
 
     public RedisKey Answer(string call) => Prefix + "answer:" + call;
 
-    public RedisKey Worker(string id) => Prefix + "worker:" + id;
+    public string WorkerPrefix => Prefix + "worker:";
+
+    public RedisKey Worker(string id) => WorkerPrefix + id;
 
     public RedisKey Flight(ConditionKey key) => Prefix + "f:" + key;
 
