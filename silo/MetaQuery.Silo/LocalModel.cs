@@ -5,51 +5,60 @@ using TorchSharp;
 
 namespace MetaQuery.Silo;
 
-/// <summary>A model folder loaded into this process once; each slot takes its own two halves over the same weights.</summary>
+/// <summary>A model folder loaded into this process once, or that half of it which its roles need; each slot takes its own halves over the same weights.</summary>
+/// <remarks>What a model is, is read from its configuration, never from what is loaded: processes with one half, the other or both share a lane.</remarks>
 public sealed class LocalModel : IFarmModel, IDisposable
 {
     /// <summary>Rows of a denoising batch where a job names none.</summary>
     public const int DefaultBatchSize = 8;
 
-    private readonly TextModel _text;
-    private readonly ImageModel _image;
-    private readonly ConditionEncoder _encoder;
-    private readonly ConditionIdentity _identity;
-    private readonly ImageModelInfo _info;
+    private readonly TextModel? _text;
+    private readonly ImageModel? _image;
+    private readonly ConditionEncoder? _encoder;
 
-    private LocalModel(MetaQueryModelFolder folder, string revision, TextModel text, ImageModel image, string dtype)
+    private LocalModel(ModelDescription description, TextModel? text, ImageModel? image)
     {
-        (_text, _image) = (text, image);
-        _encoder = new ConditionEncoder(text.Model, text.Prompt);
-        NumericsSettings process = TorchRuntime.Numerics;
-        var numerics = new NumericsFingerprint(
-            dtype, process.CpuCapability, process.ThreadsPerSlot, $"libtorch {process.Libtorch} {process.Blas}",
-            $"{image.KernelPath} level {process.KernelLevel} bf16 {process.Bfloat16}");
-        _identity = new ConditionIdentity(
-            folder.ConditionRevision, Path.GetFileName(folder.MllmPath), text.Template.Source, folder.Config.SystemPrompt,
-            folder.Config.NumMetaqueries, $"{dtype}/bfloat16", numerics.ToString(), _encoder.ConditionBytes);
-        _info = new ImageModelInfo(
-            revision, folder.Name, new ImageSize(image.DefaultSizePixels, image.DefaultSizePixels), image.SizeMultiplePixels,
-            image.MinSizePixels, image.MaxSidePixelsAllowed, folder.Config.DefaultNumInferenceSteps,
-            (float)folder.Config.DefaultGuidanceScale, DefaultBatchSize, numerics);
+        (Description, _text, _image) = (description, text, image);
+        _encoder = text is null ? null : new ConditionEncoder(text.Model, text.Prompt);
+        if (_encoder is not null && _encoder.ConditionBytes != description.Conditions.ConditionBytes)
+        {
+            throw new PipelineException(
+                $"the model's weights give conditions of {_encoder.ConditionBytes} bytes, its configuration {description.Conditions.ConditionBytes}");
+        }
     }
 
     /// <summary>The dtype that is faster here: bfloat16 where the processor multiplies its tiles, else float32.</summary>
     public static string DefaultDtype => RawKernels.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "bfloat16" : "float32";
 
+    public ModelDescription Description { get; }
+
     /// <summary>Slots that fill this machine: a core each. Two slots of one thread beat one of two threads by a quarter.</summary>
     public static int DefaultSlots(int threadsPerSlot) => Math.Max(1, Environment.ProcessorCount / Math.Max(1, threadsPerSlot));
 
-    /// <summary>Loads both halves at once.</summary>
+    /// <summary>What a model is, for a process that computes nothing: no weights and no tensor library are loaded, every file is hashed.</summary>
+    /// <returns>With a numerics fingerprint of no machine: slots have their own.</returns>
+    /// <exception cref="Models.Checkpoints.CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
+    public static ModelDescription Describe(string path)
+    {
+        MetaQueryModelFolder folder = MetaQueryModelFolder.Open(path);
+        var numerics = new NumericsFingerprint("any", "any", 0, "none", "none");
+        return Describe(folder, ImageModel.Describe(folder, new ImageModelOptions { AllowFused = false }), "any", numerics);
+    }
+
+    /// <summary>Loads the halves at once.</summary>
     /// <param name="path">A model folder, such as models/nano.</param>
     /// <param name="dtype">float32, bfloat16, or null for <see cref="DefaultDtype"/>.</param>
     /// <param name="threadsPerSlot">Threads within one operator; set for the whole process.</param>
+    /// <param name="roles">Which halves.</param>
+    /// <param name="device"><c>cpu</c>, <c>cuda</c> or <c>cuda:1</c>.</param>
     /// <exception cref="Models.Checkpoints.CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
     /// <exception cref="PipelineException">A part is of a kind that is not supported.</exception>
-    /// <exception cref="JobSpecException">The dtype is not known.</exception>
-    public static LocalModel Load(string path, string? dtype = null, int threadsPerSlot = 1)
+    /// <exception cref="JobSpecException">The dtype or the device is not known, or not there.</exception>
+    public static LocalModel Load(
+        string path, string? dtype = null, int threadsPerSlot = 1, WorkRoles roles = WorkRoles.Both, string device = "cpu")
     {
-        dtype ??= DefaultDtype;
+        ComputeDevice place = ComputeDevice.Parse(device);
+        dtype ??= place.IsCpu ? DefaultDtype : "bfloat16";
         torch.ScalarType computed = dtype switch
         {
             "float32" => torch.ScalarType.Float32,
@@ -58,43 +67,67 @@ public sealed class LocalModel : IFarmModel, IDisposable
         };
         MetaQueryModelFolder folder = MetaQueryModelFolder.Open(path);
         TorchRuntime.SetThreads(threadsPerSlot);
+        var options = new ImageModelOptions { Dtype = computed, Device = place.Device };
         // hashing every file takes as long as loading one half, so all three run side by side
-        Task<string> revision = Task.Run(() => folder.Revision);
-        Task<TextModel> text = Task.Run(() => TextModel.Load(folder, computed));
-        Task<ImageModel> image = Task.Run(() => ImageModel.Load(folder, new ImageModelOptions { Dtype = computed }));
+        Task<ModelDescription> description = Task.Run(() => Describe(folder, ImageModel.Describe(folder, options), dtype, place));
+        Task<TextModel?> text = Task.Run(() => roles.HasFlag(WorkRoles.Mllm) ? TextModel.Load(folder, computed, place.IsCpu ? null : place.Device) : null);
+        Task<ImageModel?> image = Task.Run(() => roles.HasFlag(WorkRoles.Dit) ? ImageModel.Load(folder, options) : null);
         try
         {
-            Task.WhenAll(revision, text, image).GetAwaiter().GetResult();
-            return new LocalModel(folder, revision.Result, text.Result, image.Result, dtype);
+            Task.WhenAll(description, text, image).GetAwaiter().GetResult();
+            return new LocalModel(description.Result, text.Result, image.Result);
         }
         catch
         {
-            Task.WhenAll(revision, text, image).ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
+            Task.WhenAll(description, text, image).ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
             DisposeIfMade(text);
             DisposeIfMade(image);
             throw;
         }
     }
 
-    public ModelDescription Description => new(_identity, _info);
+    public IConditionEncoder CreateEncoder() => new EncoderHalf(
+        _encoder ?? throw new InvalidOperationException("the half that makes conditions is not loaded"), Description.Conditions);
 
-    public IConditionEncoder CreateEncoder() => new EncoderHalf(_encoder, _identity);
-
-    public IImageDenoiser CreateDenoiser() => new DenoiserHalf(new ImageDenoiser(_image, new ImageDenoiserOptions(_info.Numerics.ThreadsPerSlot)), _info);
+    public IImageDenoiser CreateDenoiser() => new DenoiserHalf(
+        new ImageDenoiser(
+            _image ?? throw new InvalidOperationException("the half that makes pictures is not loaded"),
+            new ImageDenoiserOptions(Description.Images.Numerics.ThreadsPerSlot)),
+        Description.Images);
 
     public void Dispose()
     {
-        _encoder.Dispose();
-        _text.Dispose();
-        _image.Dispose();
+        _encoder?.Dispose();
+        _text?.Dispose();
+        _image?.Dispose();
     }
 
-    private static void DisposeIfMade<T>(Task<T> task)
-        where T : IDisposable
+    private static ModelDescription Describe(MetaQueryModelFolder folder, ImageModelTraits image, string dtype, ComputeDevice place)
+    {
+        NumericsSettings process = TorchRuntime.Numerics;
+        return Describe(folder, image, dtype, new NumericsFingerprint(
+            dtype, place.Name ?? process.CpuCapability, process.ThreadsPerSlot, $"libtorch {process.Libtorch} {process.Blas}",
+            $"{image.KernelPath} level {process.KernelLevel} bf16 {process.Bfloat16}"));
+    }
+
+    private static ModelDescription Describe(MetaQueryModelFolder folder, ImageModelTraits image, string dtype, NumericsFingerprint numerics)
+    {
+        TextModelTraits text = TextModel.Describe(folder);
+        return new ModelDescription(
+            new ConditionIdentity(
+                folder.ConditionRevision, Path.GetFileName(folder.MllmPath), text.TemplateSource, folder.Config.SystemPrompt, folder.Config.NumMetaqueries,
+                $"{dtype}/bfloat16", numerics.ToString(), text.ConditionBytes),
+            new ImageModelInfo(
+                folder.Revision, folder.Name, new ImageSize(image.DefaultSizePixels, image.DefaultSizePixels), image.SizeMultiplePixels, image.MinSizePixels,
+                image.MaxSidePixels, folder.Config.DefaultNumInferenceSteps, (float)folder.Config.DefaultGuidanceScale, DefaultBatchSize, numerics));
+    }
+
+    private static void DisposeIfMade<T>(Task<T?> task)
+        where T : class, IDisposable
     {
         if (task.IsCompletedSuccessfully)
         {
-            task.Result.Dispose();
+            task.Result?.Dispose();
         }
     }
 }

@@ -10,6 +10,11 @@ using static TorchSharp.torch;
 
 namespace MetaQuery.Pipelines;
 
+/// <summary>What shapes a condition besides the weights.</summary>
+/// <param name="TemplateSource">The chat template's text.</param>
+/// <param name="ConditionBytes">Of one condition, in bfloat16.</param>
+public sealed record TextModelTraits(string TemplateSource, int ConditionBytes);
+
 /// <summary>A model folder's first half, loaded: MLLM, queries, connector, tokenizer and chat template.</summary>
 public sealed class TextModel : IDisposable
 {
@@ -55,6 +60,19 @@ public sealed class TextModel : IDisposable
         }
     }
 
+    /// <summary>What shapes a condition besides the weights; no weights are read.</summary>
+    /// <exception cref="CheckpointException">A part is malformed, or its sizes do not fit the others'.</exception>
+    /// <exception cref="ChatTemplateException">The checkpoint has no chat template, or one that cannot be used.</exception>
+    public static TextModelTraits Describe(MetaQueryModelFolder folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        var (config, template) = ReadTemplate(folder);
+        using var checkpoint = folder.OpenCheckpoint();
+        Check(folder, config);
+        return new TextModelTraits(
+            template.Source, folder.Config.NumMetaqueries * ReadConnectorConfig(folder.Config, config, checkpoint).OutputSize * sizeof(ushort));
+    }
+
     /// <summary>Loads the frozen LLM alone, to chat with.</summary>
     /// <inheritdoc cref="Load" path="/exception"/>
     public static (CausalDecoder Decoder, Tokenizer Tokenizer, ChatTemplate Template) LoadForChat(
@@ -70,14 +88,19 @@ public sealed class TextModel : IDisposable
 
     private static (DecoderConfig Config, Tokenizer Tokenizer, ChatTemplate Template) ReadText(MetaQueryModelFolder folder)
     {
+        var (config, template) = ReadTemplate(folder);
         if (!folder.IsGguf)
-        {
-            return (DecoderConfig.FromTransformers(HuggingFaceFolder.Open(folder.MllmPath).ReadConfig()),
-                ByteLevelBpeTokenizer.FromTokenizerJson(TokenizerFile(folder.MllmPath)), ChatTemplate.FromFolder(folder.MllmPath));
-        }
-
+            return (config, ByteLevelBpeTokenizer.FromTokenizerJson(TokenizerFile(folder.MllmPath)), template);
         using var file = GgufFile.Open(folder.MllmPath);
-        return (DecoderConfig.FromGguf(file), GgufText.ReadTokenizer(file), GgufText.ReadChatTemplate(file));
+        return (config, GgufText.ReadTokenizer(file), template);
+    }
+
+    private static (DecoderConfig Config, ChatTemplate Template) ReadTemplate(MetaQueryModelFolder folder)
+    {
+        if (!folder.IsGguf)
+            return (DecoderConfig.FromTransformers(HuggingFaceFolder.Open(folder.MllmPath).ReadConfig()), ChatTemplate.FromFolder(folder.MllmPath));
+        using var file = GgufFile.Open(folder.MllmPath);
+        return (DecoderConfig.FromGguf(file), GgufText.ReadChatTemplate(file));
     }
 
     private static string TokenizerFile(string folder)

@@ -3,38 +3,46 @@ using MetaQuery.Models.Checkpoints;
 
 namespace MetaQuery.Pipelines;
 
+/// <summary>What a pipeline has to know of an autoencoder's decoder; its weights are not needed for it.</summary>
+/// <param name="LatentChannels">Channels of the latents.</param>
+/// <param name="Ratio">Pixels along a side per latent.</param>
+/// <param name="IsFused">False where plain tensor operators run.</param>
+internal sealed record DecoderTraits(int LatentChannels, int Ratio, bool IsFused);
+
 /// <summary>The weights of an autoencoder's decoder, whatever its family.</summary>
-internal abstract class DecoderNetwork : IDisposable
+internal abstract class DecoderNetwork(DecoderTraits traits) : IDisposable
 {
-    /// <summary>Channels of the latents.</summary>
-    public abstract int LatentChannels { get; }
-
-    /// <summary>Pixels along a side per latent.</summary>
-    public abstract int Ratio { get; }
-
-    /// <summary>False where plain tensor operators run.</summary>
-    public virtual bool IsFused => false;
+    public DecoderTraits Traits { get; } = traits;
 
     /// <param name="folder">vae/.</param>
     /// <param name="options">Dtype, device and tiles.</param>
     /// <exception cref="CheckpointException">The folder is malformed, or its class is neither AutoencoderDC nor AutoencoderKL.</exception>
-    public static DecoderNetwork Load(string folder, ImageModelOptions options)
+    public static DecoderNetwork Load(string folder, ImageModelOptions options) => Read(
+        folder, (source, config) => (DecoderNetwork)new DeepCompressionDecoder(source, config, options),
+        (source, config) => new KlDecoderNetwork(source, config, options));
+
+    /// <summary>Reads the configuration alone.</summary>
+    /// <inheritdoc cref="Load" path="/exception"/>
+    public static DecoderTraits Describe(string folder, ImageModelOptions options) => Read(
+        folder, (_, config) => DeepCompressionDecoder.Describe(config, options), KlDecoderNetwork.Describe);
+
+    /// <summary>The decoder as one slot uses it.</summary>
+    public abstract LatentDecoder CreateDecoder(int threads);
+
+    public abstract void Dispose();
+
+    private static T Read<T>(string folder, Func<HuggingFaceFolder, AutoencoderDCConfig, T> deep, Func<HuggingFaceFolder, AutoencoderKLConfig, T> kl)
     {
         var source = HuggingFaceFolder.Open(folder);
         var config = source.ReadConfig();
         // Without a class name, a key that only an AutoencoderKL has tells.
         return config.String("_class_name", config.Has("down_block_types") ? "AutoencoderKL" : "AutoencoderDC") switch
         {
-            "AutoencoderDC" => new DeepCompressionDecoder(source, AutoencoderDCConfig.Read(config), options),
-            "AutoencoderKL" => new KlDecoderNetwork(source, AutoencoderKLConfig.Read(config), options),
+            "AutoencoderDC" => deep(source, AutoencoderDCConfig.Read(config)),
+            "AutoencoderKL" => kl(source, AutoencoderKLConfig.Read(config)),
             var other => throw config.Error("_class_name", $"is \"{other}\", expected AutoencoderDC or AutoencoderKL"),
         };
     }
-
-    /// <summary>The decoder as one slot uses it.</summary>
-    public abstract LatentDecoder CreateDecoder(int threads);
-
-    public abstract void Dispose();
 }
 
 /// <summary>DC-AE's, by the fused kernels where they serve.</summary>
@@ -46,10 +54,11 @@ internal sealed class DeepCompressionDecoder : DecoderNetwork
     private readonly AutoencoderDC? plain;
 
     public DeepCompressionDecoder(HuggingFaceFolder folder, AutoencoderDCConfig config, ImageModelOptions options)
+        : base(Describe(config, options))
     {
         (this.config, this.options) = (config, options);
         using var weights = folder.OpenWeights();
-        if (options.MayFuse && FusedDecoder.WhyUnsupported(config, options.Precision) is null)
+        if (Traits.IsFused)
         {
             fused = FusedDecoder.Load(weights, config, options.Precision);
         }
@@ -60,11 +69,8 @@ internal sealed class DeepCompressionDecoder : DecoderNetwork
         }
     }
 
-    public override int LatentChannels => config.LatentChannels;
-
-    public override int Ratio => config.SpatialCompressionRatio;
-
-    public override bool IsFused => fused is not null;
+    public static DecoderTraits Describe(AutoencoderDCConfig config, ImageModelOptions options) => new(
+        config.LatentChannels, config.SpatialCompressionRatio, options.MayFuse && FusedDecoder.WhyUnsupported(config, options.Precision) is null);
 
     public override LatentDecoder CreateDecoder(int threads) =>
         fused is not null ? new FusedLatentDecoder(fused, config, options.Tiling, threads) : new PlainLatentDecoder(plain!.Decode, options.Device);
@@ -83,21 +89,19 @@ internal sealed class KlDecoderNetwork : DecoderNetwork
     private readonly AutoencoderKL model;
 
     public KlDecoderNetwork(HuggingFaceFolder folder, AutoencoderKLConfig config, ImageModelOptions options)
+        : base(Describe(folder, config))
     {
         this.options = options;
-        if (config.OutChannels != 3)
-        {
-            throw new CheckpointException($"{folder.Path}: out_channels is {config.OutChannels}, expected 3 for red, green and blue");
-        }
-
         using var weights = folder.OpenWeights();
         model = AutoencoderKL.Load(weights, config, options.Dtype, withEncoder: false, device: options.Device);
         model.Tiling = options.Tiling;
     }
 
-    public override int LatentChannels => model.Config.LatentChannels;
-
-    public override int Ratio => model.Config.SpatialCompressionRatio;
+    /// <exception cref="CheckpointException">The autoencoder is one that is not supported.</exception>
+    public static DecoderTraits Describe(HuggingFaceFolder folder, AutoencoderKLConfig config) =>
+        config.OutChannels == 3
+            ? new DecoderTraits(config.LatentChannels, config.SpatialCompressionRatio, IsFused: false)
+            : throw new CheckpointException($"{folder.Path}: out_channels is {config.OutChannels}, expected 3 for red, green and blue");
 
     public override LatentDecoder CreateDecoder(int threads) => new PlainLatentDecoder(model.Decode, options.Device);
 

@@ -4,63 +4,80 @@ using MetaQuery.Models.Diffusion;
 
 namespace MetaQuery.Pipelines;
 
-/// <summary>The weights of a diffusion network with what a pipeline has to know of it, whatever its family.</summary>
-internal abstract class DiffusionNetwork : IDisposable
+/// <summary>What a pipeline has to know of a diffusion network, whatever its family; its weights are not needed for it.</summary>
+/// <param name="LatentChannels">Channels of the latents.</param>
+/// <param name="ConditionChannels">Channels of a condition.</param>
+/// <param name="LatentMultiple">Latents along a side that a picture's size is a multiple of.</param>
+/// <param name="SampleSize">Latent height and width that the network was trained at.</param>
+/// <param name="MaxSidePixels">Largest height or width of a picture.</param>
+/// <param name="TimestepScale">What timesteps are multiplied by.</param>
+/// <param name="KernelPath">Which kernels run; "plain" for tensor operators.</param>
+internal sealed record NetworkTraits(
+    int LatentChannels, int ConditionChannels, int LatentMultiple, int SampleSize, int MaxSidePixels, float TimestepScale, string KernelPath);
+
+/// <summary>The weights of a diffusion network.</summary>
+internal abstract class DiffusionNetwork(NetworkTraits traits) : IDisposable
 {
-    /// <summary>Channels of the latents.</summary>
-    public abstract int LatentChannels { get; }
-
-    /// <summary>Channels of a condition.</summary>
-    public abstract int ConditionChannels { get; }
-
-    /// <summary>Latents along a side that a picture's size is a multiple of.</summary>
-    public abstract int LatentMultiple { get; }
-
-    /// <summary>Latent height and width that the network was trained at.</summary>
-    public abstract int SampleSize { get; }
-
-    /// <summary>Largest height or width of a picture.</summary>
-    public abstract int MaxSidePixels { get; }
-
-    /// <summary>What timesteps are multiplied by.</summary>
-    public virtual float TimestepScale => 1;
-
-    /// <summary>Which kernels run; "plain" for tensor operators.</summary>
-    public virtual string KernelPath => "plain";
+    public NetworkTraits Traits { get; } = traits;
 
     /// <param name="folder">transformer/ or unet/.</param>
     /// <param name="options">Dtype and device.</param>
     /// <exception cref="CheckpointException">The folder is malformed, or its class is neither SanaTransformer2DModel nor UNet2DConditionModel.</exception>
-    public static DiffusionNetwork Load(string folder, ImageModelOptions options)
+    public static DiffusionNetwork Load(string folder, ImageModelOptions options) => Read(
+        folder, (source, config) => (DiffusionNetwork)new SanaNetwork(source, config, options), (source, config) => new UNetNetwork(source, config, options));
+
+    /// <summary>Reads the configuration alone.</summary>
+    /// <inheritdoc cref="Load" path="/exception"/>
+    public static NetworkTraits Describe(string folder, ImageModelOptions options) => Read(
+        folder, (source, config) => SanaNetwork.Describe(source, config, options), UNetNetwork.Describe);
+
+    /// <summary>The network as one slot uses it.</summary>
+    public abstract IVelocityModel CreateModel(int threads);
+
+    public abstract void Dispose();
+
+    private static T Read<T>(
+        string folder, Func<HuggingFaceFolder, SanaTransformerConfig, T> sana, Func<HuggingFaceFolder, UNet2DConditionConfig, T> unet)
     {
         var source = HuggingFaceFolder.Open(folder);
         var config = source.ReadConfig();
         // Without a class name, a key that only a UNet has tells.
         return config.String("_class_name", config.Has("down_block_types") ? "UNet2DConditionModel" : "SanaTransformer2DModel") switch
         {
-            "SanaTransformer2DModel" => new SanaNetwork(source, SanaTransformerConfig.Read(config), options),
-            "UNet2DConditionModel" => new UNetNetwork(source, UNet2DConditionConfig.Read(config), options),
+            "SanaTransformer2DModel" => sana(source, SanaTransformerConfig.Read(config)),
+            "UNet2DConditionModel" => unet(source, UNet2DConditionConfig.Read(config)),
             var other => throw config.Error("_class_name", $"is \"{other}\", expected SanaTransformer2DModel or UNet2DConditionModel"),
         };
     }
-
-    /// <summary>The network as one slot uses it.</summary>
-    public abstract IVelocityModel CreateModel(int threads);
-
-    public abstract void Dispose();
 }
 
 /// <summary>Sana's transformer, by the fused kernels where they serve.</summary>
 internal sealed class SanaNetwork : DiffusionNetwork
 {
-    private readonly SanaTransformerConfig config;
+    private const int PublishedMaxSidePixels = 4096; // the largest size that Sana was published for
+
     private readonly ImageModelOptions options;
     private readonly FusedSanaTransformer? fused;
     private readonly SanaTransformer2DModel? plain;
 
     public SanaNetwork(HuggingFaceFolder folder, SanaTransformerConfig config, ImageModelOptions options)
+        : base(Describe(folder, config, options))
     {
-        (this.config, this.options) = (config, options);
+        this.options = options;
+        using var weights = folder.OpenWeights();
+        if (IsFused(config, options))
+        {
+            fused = FusedSanaTransformer.Load(weights, config, options.Precision);
+        }
+        else
+        {
+            plain = SanaTransformer2DModel.Load(weights, config, options.Dtype, options.Device);
+        }
+    }
+
+    /// <exception cref="CheckpointException">The network is one that is not supported.</exception>
+    public static NetworkTraits Describe(HuggingFaceFolder folder, SanaTransformerConfig config, ImageModelOptions options)
+    {
         if (config.OutChannels != config.InChannels)
         {
             throw new CheckpointException($"{folder.Path}: latents of {config.InChannels} channels in and {config.OutChannels} out, expected as many");
@@ -71,32 +88,10 @@ internal sealed class SanaNetwork : DiffusionNetwork
             throw new CheckpointException($"{folder.Path}: guidance_embeds is true; sampling with an embedded guidance scale (Sana Sprint) is not supported");
         }
 
-        using var weights = folder.OpenWeights();
-        if (options.MayFuse && FusedSanaTransformer.WhyUnsupported(config, options.Precision) is null)
-        {
-            fused = FusedSanaTransformer.Load(weights, config, options.Precision);
-        }
-        else
-        {
-            plain = SanaTransformer2DModel.Load(weights, config, options.Dtype, options.Device);
-        }
+        return new NetworkTraits(
+            config.InChannels, config.CaptionChannels, config.PatchSize, config.SampleSize, PublishedMaxSidePixels, (float)config.TimestepScale,
+            IsFused(config, options) ? FusedPath(options) : "plain");
     }
-
-    public override int LatentChannels => config.InChannels;
-
-    public override int ConditionChannels => config.CaptionChannels;
-
-    public override int LatentMultiple => config.PatchSize;
-
-    public override int SampleSize => config.SampleSize;
-
-    public override int MaxSidePixels => 4096; // the largest size that Sana was published for
-
-    public override float TimestepScale => (float)config.TimestepScale;
-
-    public override string KernelPath => fused is null ? base.KernelPath
-        : (RawKernels.Level == 2 ? "avx512" : "avx2")
-            + (fused.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "-amx" : fused.Features.HasFlag(KernelFeatures.Avx512BFloat16) ? "-bf16" : "");
 
     public override IVelocityModel CreateModel(int threads) =>
         fused is not null ? new FusedVelocityModel(fused, threads) : new PlainVelocityModel<SanaContext>(plain!, options.Device);
@@ -106,37 +101,41 @@ internal sealed class SanaNetwork : DiffusionNetwork
         fused?.Dispose();
         plain?.Dispose();
     }
+
+    private static bool IsFused(SanaTransformerConfig config, ImageModelOptions options) =>
+        options.MayFuse && FusedSanaTransformer.WhyUnsupported(config, options.Precision) is null;
+
+    private static string FusedPath(ImageModelOptions options)
+    {
+        var features = options.Precision == FusedPrecision.BFloat16 ? RawKernels.Features : KernelFeatures.None;
+        return (RawKernels.Level == 2 ? "avx512" : "avx2")
+            + (features.HasFlag(KernelFeatures.AmxBFloat16) ? "-amx" : features.HasFlag(KernelFeatures.Avx512BFloat16) ? "-bf16" : "");
+    }
 }
 
 /// <summary>Stable Diffusion's UNet, by plain tensor operators.</summary>
 internal sealed class UNetNetwork : DiffusionNetwork
 {
     private const int UsualSampleSize = 64; // Stable Diffusion 1's, where the file does not say
+    private const int UsefulMaxSidePixels = 2048; // its self-attention's cost grows with the fourth power of the side
 
     private readonly ImageModelOptions options;
     private readonly UNet2DConditionModel model;
 
     public UNetNetwork(HuggingFaceFolder folder, UNet2DConditionConfig config, ImageModelOptions options)
+        : base(Describe(folder, config))
     {
         this.options = options;
-        if (config.OutChannels != config.InChannels)
-        {
-            throw new CheckpointException($"{folder.Path}: latents of {config.InChannels} channels in and {config.OutChannels} out, expected as many");
-        }
-
         using var weights = folder.OpenWeights();
         model = UNet2DConditionModel.Load(weights, config, options.Dtype, options.Device);
     }
 
-    public override int LatentChannels => model.Config.InChannels;
-
-    public override int ConditionChannels => model.Config.CrossAttentionDim;
-
-    public override int LatentMultiple => 1;
-
-    public override int SampleSize => model.Config.SampleSize ?? UsualSampleSize;
-
-    public override int MaxSidePixels => 2048; // its self-attention's cost grows with the fourth power of the side
+    /// <exception cref="CheckpointException">The network is one that is not supported.</exception>
+    public static NetworkTraits Describe(HuggingFaceFolder folder, UNet2DConditionConfig config) =>
+        config.OutChannels == config.InChannels
+            ? new NetworkTraits(
+                config.InChannels, config.CrossAttentionDim, LatentMultiple: 1, config.SampleSize ?? UsualSampleSize, UsefulMaxSidePixels, TimestepScale: 1, "plain")
+            : throw new CheckpointException($"{folder.Path}: latents of {config.InChannels} channels in and {config.OutChannels} out, expected as many");
 
     public override IVelocityModel CreateModel(int threads) => new PlainVelocityModel<UNetContext>(model, options.Device);
 

@@ -28,6 +28,14 @@ public sealed record ImageModelOptions
     internal FusedPrecision Precision => Dtype == ScalarType.BFloat16 ? FusedPrecision.BFloat16 : FusedPrecision.Float32;
 }
 
+/// <summary>What a model's pictures can be, and how they are computed on this machine.</summary>
+/// <param name="DefaultSizePixels">Height and width that the network was trained at.</param>
+/// <param name="SizeMultiplePixels">What a picture's height and width must be multiples of.</param>
+/// <param name="MinSizePixels">Smallest height or width.</param>
+/// <param name="MaxSidePixels">Largest height or width.</param>
+/// <param name="KernelPath">Which kernels run: part of the numerics fingerprint. Raised when a change of a kernel moves a bit.</param>
+public sealed record ImageModelTraits(int DefaultSizePixels, int SizeMultiplePixels, int MinSizePixels, int MaxSidePixels, string KernelPath);
+
 /// <summary>The weights that turn conditions into pictures: Sana's transformer or Stable Diffusion's UNet, a decoder (DC-AE or AutoencoderKL)
 /// and a scheduler; each folder's config.json says which. Shared by all slots.</summary>
 public sealed class ImageModel : IDisposable
@@ -38,11 +46,7 @@ public sealed class ImageModel : IDisposable
     private ImageModel(string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions options)
     {
         Options = options;
-        if (options.Dtype is not (ScalarType.Float32 or ScalarType.BFloat16))
-        {
-            throw new PipelineException($"dtype {options.Dtype}: pictures are computed in float32 or bfloat16");
-        }
-
+        Traits = Describe(networkFolder, vaeFolder, options);
         Scheduler = Schedulers.ForMetaQuery(HuggingFaceFolder.Open(schedulerFolder).ReadSchedulerConfig().Find);
         network = DiffusionNetwork.Load(networkFolder, options);
         try
@@ -54,47 +58,54 @@ public sealed class ImageModel : IDisposable
             network.Dispose();
             throw;
         }
-
-        if (decoder.LatentChannels != network.LatentChannels)
-        {
-            Dispose();
-            throw new CheckpointException($"{networkFolder}: latents of {network.LatentChannels} channels do not fit the autoencoder's {decoder.LatentChannels}");
-        }
     }
+
+    /// <summary>What the configuration alone tells.</summary>
+    public ImageModelTraits Traits { get; }
 
     public ImageModelOptions Options { get; }
 
     public IScheduler Scheduler { get; }
 
     /// <summary>Channels of the latents.</summary>
-    public int LatentChannels => network.LatentChannels;
+    public int LatentChannels => network.Traits.LatentChannels;
 
     /// <summary>Latent height and width that the network was trained at.</summary>
-    public int LatentSize => network.SampleSize;
+    public int LatentSize => network.Traits.SampleSize;
 
     /// <summary>Pixels along a side per latent.</summary>
-    public int PixelsPerLatent => decoder.Ratio;
+    public int PixelsPerLatent => decoder.Traits.Ratio;
 
     /// <summary>D: channels of a condition.</summary>
-    public int ConditionChannels => network.ConditionChannels;
+    public int ConditionChannels => network.Traits.ConditionChannels;
 
     /// <summary>What timesteps are multiplied by before the network sees them.</summary>
-    public float TimestepScale => network.TimestepScale;
+    public float TimestepScale => network.Traits.TimestepScale;
 
     /// <summary>What a picture's height and width must be multiples of.</summary>
-    public int SizeMultiplePixels => decoder.Ratio * network.LatentMultiple;
+    public int SizeMultiplePixels => Traits.SizeMultiplePixels;
 
     /// <summary>Height and width that the network was trained at.</summary>
-    public int DefaultSizePixels => network.SampleSize * decoder.Ratio;
+    public int DefaultSizePixels => Traits.DefaultSizePixels;
 
     /// <summary>Smallest height or width.</summary>
-    public int MinSizePixels => SizeMultiplePixels;
+    public int MinSizePixels => Traits.MinSizePixels;
 
     /// <summary>Largest height or width.</summary>
-    public int MaxSidePixelsAllowed => network.MaxSidePixels / SizeMultiplePixels * SizeMultiplePixels;
+    public int MaxSidePixelsAllowed => Traits.MaxSidePixels;
 
-    /// <summary>Which kernels run: part of the numerics fingerprint. Raised when a change of a kernel moves a bit.</summary>
-    public string KernelPath => network.KernelPath == "plain" ? "plain" : (decoder.IsFused ? "fused3-" : "fused3-plain-decoder-") + network.KernelPath;
+    /// <summary>Which kernels run: part of the numerics fingerprint.</summary>
+    public string KernelPath => Traits.KernelPath;
+
+    /// <summary>What a model's pictures can be and how they are computed here, from its configuration alone: no weights are read.</summary>
+    /// <exception cref="CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
+    /// <exception cref="PipelineException">The dtype is not supported.</exception>
+    public static ImageModelTraits Describe(MetaQueryModelFolder folder, ImageModelOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        ArgumentNullException.ThrowIfNull(options);
+        return Describe(folder.NetworkFolder, folder.VaeFolder, options);
+    }
 
     /// <param name="folder">A MetaQuery model.</param>
     /// <param name="options">Defaults to float32 on the CPU.</param>
@@ -134,5 +145,25 @@ public sealed class ImageModel : IDisposable
     {
         network.Dispose();
         decoder.Dispose();
+    }
+
+    private static ImageModelTraits Describe(string networkFolder, string vaeFolder, ImageModelOptions options)
+    {
+        if (options.Dtype is not (ScalarType.Float32 or ScalarType.BFloat16))
+        {
+            throw new PipelineException($"dtype {options.Dtype}: pictures are computed in float32 or bfloat16");
+        }
+
+        var network = DiffusionNetwork.Describe(networkFolder, options);
+        var decoder = DecoderNetwork.Describe(vaeFolder, options);
+        if (decoder.LatentChannels != network.LatentChannels)
+        {
+            throw new CheckpointException($"{networkFolder}: latents of {network.LatentChannels} channels do not fit the autoencoder's {decoder.LatentChannels}");
+        }
+
+        var multiple = decoder.Ratio * network.LatentMultiple;
+        return new ImageModelTraits(
+            network.SampleSize * decoder.Ratio, multiple, multiple, network.MaxSidePixels / multiple * multiple,
+            network.KernelPath == "plain" ? "plain" : (decoder.IsFused ? "fused3-" : "fused3-plain-decoder-") + network.KernelPath);
     }
 }
