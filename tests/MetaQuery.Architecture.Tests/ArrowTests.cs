@@ -18,6 +18,7 @@ public sealed class ArrowTests
         ["MetaQuery.Client"] = [],
         ["MetaQuery.Silo"] = ["MetaQuery.Client", "MetaQuery.Farm", "MetaQuery.Pipelines"],
         ["MetaQuery.Cli"] = ["MetaQuery.Client", "MetaQuery.Silo"],
+        ["MetaQuery.Chaos"] = ["MetaQuery.Cli"],
         ["MetaQuery.Benchmarks"] = ["MetaQuery.Silo"],
     };
 

@@ -8,7 +8,7 @@ namespace MetaQuery.Architecture.Tests;
 /// <summary>README commands do not rot: what the documents tell a reader to type exists, and what they link to is there.</summary>
 public sealed partial class DocumentTests
 {
-    private static readonly string[] ScriptCommands = ["test", "bench", "build"];
+    private static readonly string[] ScriptCommands = ["test", "bench", "chaos", "build"];
 
     public static TheoryData<string> Documents() =>
         [.. Repository.Files.Where(file => file.EndsWith(".md", StringComparison.Ordinal) && !file.StartsWith("tests/fixtures/", StringComparison.Ordinal))];

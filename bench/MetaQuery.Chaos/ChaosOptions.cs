@@ -1,0 +1,34 @@
+namespace MetaQuery.Chaos;
+
+/// <summary>What is run, and how long its faults are.</summary>
+internal sealed record ChaosOptions
+{
+    /// <summary>Faults of one run.</summary>
+    public required int Faults { get; init; }
+
+    public required int Seed { get; init; }
+
+    /// <summary>A model folder or name.</summary>
+    public string Model { get; init; } = "nano";
+
+    /// <summary>A lease without a heartbeat: short, so that many faults go beyond it.</summary>
+    public TimeSpan Lease { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>Prompts of each of the two jobs, two images each.</summary>
+    public int Prompts { get; init; } = 12;
+
+    /// <summary>Denoising steps: how long a batch is in flight.</summary>
+    public int Steps { get; init; } = 20;
+
+    /// <summary>Of the disk that is filled up.</summary>
+    public int DiskMebibytes { get; init; } = 192;
+
+    /// <summary>Longest time from a fault's end to the next image, and from the last fault to the end of all jobs.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromMinutes(3);
+
+    /// <summary>Pauses and silences: beyond the lease by a tenth to its whole length.</summary>
+    public TimeSpan BeyondLease(double share) => Lease * (1.1 + (0.9 * share));
+
+    /// <summary>How long a disk stays full or slow.</summary>
+    public TimeSpan OfDisk(double share) => TimeSpan.FromSeconds(1 + (3 * share));
+}

@@ -1,0 +1,190 @@
+using System.Diagnostics;
+
+namespace MetaQuery.Chaos;
+
+/// <summary>One run: a fresh farm under the faults of a seed, jobs enough to keep it busy, and at the end every byte compared.</summary>
+internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<JobCase> cases, ChaosLog log, ChaosFarm farm)
+{
+    private const int FewImagesLeft = 20;
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(30);
+
+    private readonly List<(string Id, JobCase Case)> _jobs = [];
+    private readonly Dictionary<string, JobStatus> _status = [];
+
+    /// <summary>Jobs that were run under faults.</summary>
+    public IReadOnlyList<(string Id, JobCase Case)> Jobs => _jobs;
+
+    public long Images => _status.Values.Sum(job => job.Written);
+
+    /// <summary>Injects all faults, waits for the jobs' ends, and stops the farm.</summary>
+    /// <returns>What is wrong at the end, one line each.</returns>
+    /// <exception cref="ChaosException">The farm stands still, or one of its processes has ended by itself.</exception>
+    public async Task<IReadOnlyList<string>> ExecuteAsync()
+    {
+        await KeepBusyAsync();
+        foreach (var fault in FaultPlan.Create(options.Seed, options.Faults))
+        {
+            await InjectAsync(fault);
+        }
+
+        await UntilAsync(() => _jobs.TrueForAll(job => _status.TryGetValue(job.Id, out var status) && status.IsFinal), "the end of all jobs");
+        List<string> wrong =
+        [
+            .. _jobs.Where(job => _status[job.Id].State != "completed")
+                .Select(job => $"{job.Id} ({job.Case.Name}) ended {_status[job.Id].State}: {_status[job.Id].Reason}"),
+            .. await WaitForNoOrphansAsync(),
+        ];
+        farm.Stop();
+        return [.. wrong, .. OutputCheck.FindLeftovers(farm.Disk.DataFolder).Select(path => $"{path} is left")];
+    }
+
+    private async Task InjectAsync(PlannedFault fault)
+    {
+        await KeepBusyAsync();
+        var from = Images + fault.AfterImages;
+        var process = fault.Kind is FaultKind.KillWorker or FaultKind.Pause or FaultKind.DropConnections ? farm.ProcessOf(fault.Target) : null;
+        var holder = process == farm.Head ? null : process?.Id;
+        long inFlight = 0;
+        await UntilAsync(() => Images >= from && (inFlight = farm.View.CountInFlight(holder)) > 0, $"a task in flight for fault {fault.Number}");
+        var (at, written, clock) = (DateTimeOffset.UtcNow, Images, Stopwatch.StartNew());
+        await DoAsync(fault);
+        var lasted = clock.Elapsed;
+        clock.Restart();
+        await RefreshUntilReachedAsync(fault);
+        var before = Images;
+        await UntilAsync(() => Images > before || _jobs.TrueForAll(job => _status[job.Id].IsFinal), $"the next image after fault {fault.Number}, {FaultPlan.NameOf(fault.Kind)} of {fault.Target}");
+        log.Add(new LoggedFault(
+            at, number, options.Seed, fault.Number, FaultPlan.NameOf(fault.Kind), fault.Target.ToString(), fault.IsSilent, inFlight, written,
+            Math.Round(lasted.TotalSeconds, 2), Math.Round(clock.Elapsed.TotalSeconds, 2)));
+    }
+
+    private async Task DoAsync(PlannedFault fault)
+    {
+        switch (fault.Kind)
+        {
+            case FaultKind.KillWorker or FaultKind.KillHead:
+                farm.ProcessOf(fault.Target)!.KillAndRestart();
+                break;
+            case FaultKind.KillRedis:
+                farm.Redis.Kill();
+                await Task.Delay(options.OfDisk(fault.Share) / 2);
+                farm.Redis.Start();
+                break;
+            case FaultKind.Pause when fault.Target == FaultTarget.Redis:
+                farm.Redis.Pause();
+                await Task.Delay(options.BeyondLease(fault.Share));
+                farm.Redis.Resume();
+                break;
+            case FaultKind.Pause:
+                farm.ProcessOf(fault.Target)!.Pause();
+                await Task.Delay(options.BeyondLease(fault.Share));
+                farm.ProcessOf(fault.Target)!.Continue();
+                break;
+            case FaultKind.FullDisk:
+                farm.Disk.Fill();
+                await Task.Delay(options.OfDisk(fault.Share));
+                farm.Disk.Free();
+                break;
+            case FaultKind.SlowDisk:
+                farm.Disk.SlowDown(TimeSpan.FromMilliseconds(20 + (200 * fault.Share)));
+                await Task.Delay(options.OfDisk(1 - fault.Share));
+                farm.Disk.SpeedUp();
+                break;
+            case FaultKind.DropConnections when fault.IsSilent:
+                foreach (var proxy in farm.ProxiesOf(fault.Target))
+                {
+                    proxy.BeSilent();
+                }
+
+                await Task.Delay(options.BeyondLease(fault.Share));
+                foreach (var proxy in farm.ProxiesOf(fault.Target))
+                {
+                    proxy.Speak();
+                }
+
+                break;
+            default:
+                foreach (var proxy in farm.ProxiesOf(fault.Target))
+                {
+                    proxy.Cut();
+                }
+
+                break;
+        }
+    }
+
+    /// <summary>A job is always there whose images are not all handed out.</summary>
+    private async Task KeepBusyAsync()
+    {
+        while (_jobs.Sum(job => _status.TryGetValue(job.Id, out var status) ? status.IsFinal ? 0 : status.Images - status.Written : job.Case.Images) < FewImagesLeft)
+        {
+            var next = cases[_jobs.Count % cases.Count];
+            string? id = null;
+            var name = $"run {number} job {_jobs.Count + 1}";
+            await UntilAsync(async () => (id = await farm.Api.TrySubmitAsync(next, name)) is not null, "the head to take a job");
+            _jobs.Add((id!, next));
+        }
+    }
+
+    /// <summary>The state as the head tells it after a fault: what it told before may be older than the last commits.</summary>
+    private Task RefreshUntilReachedAsync(PlannedFault fault)
+    {
+        return UntilAsync(
+            async () =>
+            {
+                var reached = true;
+                foreach (var (id, _) in _jobs.Where(job => !_status.TryGetValue(job.Id, out var status) || !status.IsFinal).ToList())
+                {
+                    reached &= await farm.Api.TryGetAsync(id) is { } status && (_status[id] = status) is not null;
+                }
+
+                return reached;
+            },
+            $"the head's answer after fault {fault.Number}");
+    }
+
+    private async Task<IReadOnlyList<string>> WaitForNoOrphansAsync()
+    {
+        IReadOnlyList<string> orphans = [];
+        var clock = Stopwatch.StartNew();
+        do
+        {
+            await Task.Delay(Look);
+            farm.CheckAlive();
+            orphans = [.. farm.View.FindOrphans([.. farm.Workers.Select(worker => worker.Id)]), .. OutputCheck.FindLeftovers(farm.Disk.DataFolder)];
+        }
+        while (orphans.Count > 0 && clock.Elapsed < options.Lease * 10);
+        return orphans;
+    }
+
+    private Task UntilAsync(Func<bool> condition, string what) => UntilAsync(() => Task.FromResult(condition()), what);
+
+    private async Task UntilAsync(Func<Task<bool>> condition, string what)
+    {
+        var clock = Stopwatch.StartNew();
+        while (true)
+        {
+            foreach (var (id, _) in _jobs)
+            {
+                if ((!_status.TryGetValue(id, out var known) || !known.IsFinal) && await farm.Api.TryGetAsync(id) is { } status)
+                {
+                    _status[id] = status;
+                }
+            }
+
+            if (await condition())
+            {
+                return;
+            }
+
+            farm.CheckAlive();
+            if (clock.Elapsed > options.Patience)
+            {
+                throw new ChaosException(
+                    $"waited {options.Patience.TotalSeconds:0} s for {what}; jobs: {string.Join(", ", _jobs.Select(job => _status.TryGetValue(job.Id, out var status) ? $"{status.State} {status.Written}/{status.Images} {status.Reason}" : "unknown"))}; head: {farm.Head.LastWords()}");
+            }
+
+            await Task.Delay(Look);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+using System.CommandLine;
+using MetaQuery.Chaos;
+
+var faults = new Option<int>("--faults") { Description = "Faults in all, at least 14.", DefaultValueFactory = _ => 200 };
+var seed = new Option<int>("--seed") { Description = "Of the first run; the same seed gives the same faults.", DefaultValueFactory = _ => 1 };
+var model = new Option<string>("--model") { Description = "A folder under models/, or a path.", DefaultValueFactory = _ => "nano" };
+var folder = new Option<string>("--out") { Description = "Folder for log and outputs; a run that came out right leaves only its log.", DefaultValueFactory = _ => Path.Combine("out", "chaos") };
+var root = new RootCommand("Runs a farm over Redis under faults: processes killed and paused, disks full and slow, connections cut; then compares every byte with a run without faults.")
+{
+    faults, seed, model, folder,
+};
+root.SetAction(async (parsed, _) =>
+{
+    var options = new ChaosOptions { Faults = parsed.GetValue(faults), Seed = parsed.GetValue(seed), Model = parsed.GetValue(model)! };
+    var place = Path.GetFullPath(parsed.GetValue(folder)!);
+    if (Directory.Exists(place) && Directory.EnumerateFileSystemEntries(place).Any())
+    {
+        Console.Error.WriteLine($"chaos: {place} is not empty; name another folder with --out");
+        return 2;
+    }
+
+    try
+    {
+        Directory.CreateDirectory(place);
+        var outcome = await ChaosSeries.ExecuteAsync(options.Faults, options, place, new ChaosLog(Path.Combine(place, "faults.jsonl"), Console.Out));
+        Console.WriteLine(ChaosTable.Of(outcome));
+        return outcome.Wrong.Count == 0 ? 0 : 1;
+    }
+    catch (Exception exception) when (exception is ChaosException or ArgumentOutOfRangeException)
+    {
+        Console.Error.WriteLine($"chaos: {exception.Message}");
+        return 1;
+    }
+});
+return await root.Parse(args).InvokeAsync();
