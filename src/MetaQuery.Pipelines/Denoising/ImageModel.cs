@@ -154,16 +154,16 @@ public sealed class ImageModel : IDisposable
             throw new PipelineException($"dtype {options.Dtype}: pictures are computed in float32 or bfloat16");
         }
 
-        var network = DiffusionNetwork.Describe(networkFolder, options);
-        var decoder = DecoderNetwork.Describe(vaeFolder, options);
-        if (decoder.LatentChannels != network.LatentChannels)
+        var net = DiffusionNetwork.Describe(networkFolder, options);
+        var vae = DecoderNetwork.Describe(vaeFolder, options);
+        if (vae.LatentChannels != net.LatentChannels)
         {
-            throw new CheckpointException($"{networkFolder}: latents of {network.LatentChannels} channels do not fit the autoencoder's {decoder.LatentChannels}");
+            throw new CheckpointException($"{networkFolder}: latents of {net.LatentChannels} channels do not fit the autoencoder's {vae.LatentChannels}");
         }
 
-        var multiple = decoder.Ratio * network.LatentMultiple;
+        var multiple = vae.Ratio * net.LatentMultiple;
         return new ImageModelTraits(
-            network.SampleSize * decoder.Ratio, multiple, multiple, network.MaxSidePixels / multiple * multiple,
-            network.KernelPath == "plain" ? "plain" : (decoder.IsFused ? "fused3-" : "fused3-plain-decoder-") + network.KernelPath);
+            net.SampleSize * vae.Ratio, multiple, multiple, net.MaxSidePixels / multiple * multiple,
+            net.KernelPath == "plain" ? "plain" : (vae.IsFused ? "fused3-" : "fused3-plain-decoder-") + net.KernelPath);
     }
 }
