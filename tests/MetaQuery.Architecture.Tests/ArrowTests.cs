@@ -16,7 +16,7 @@ public sealed class ArrowTests
         ["MetaQuery.Farm"] = ["MetaQuery.Data"],
         ["MetaQuery.Redis"] = ["MetaQuery.Farm"],
         ["MetaQuery.Client"] = [],
-        ["MetaQuery.Silo"] = ["MetaQuery.Client", "MetaQuery.Farm", "MetaQuery.Pipelines"],
+        ["MetaQuery.Silo"] = ["MetaQuery.Client", "MetaQuery.Farm", "MetaQuery.Pipelines", "MetaQuery.Redis"],
         ["MetaQuery.Cli"] = ["MetaQuery.Client", "MetaQuery.Silo"],
         ["MetaQuery.Chaos"] = ["MetaQuery.Cli"],
         ["MetaQuery.Benchmarks"] = ["MetaQuery.Silo"],

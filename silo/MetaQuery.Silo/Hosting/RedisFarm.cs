@@ -1,0 +1,58 @@
+using MetaQuery.Farm;
+using MetaQuery.Redis;
+
+namespace MetaQuery.Silo.Hosting;
+
+/// <summary>What the processes of one farm over Redis must agree on.</summary>
+public sealed record RedisFarmOptions
+{
+    /// <summary>Where Redis is.</summary>
+    public required RedisOptions Redis { get; init; }
+
+    /// <summary>The head's data folder, as this process sees it.</summary>
+    public required string DataFolder { get; init; }
+
+    /// <summary>How long a worker may be silent.</summary>
+    public TimeSpan LeaseTime { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Conditions in Redis.</summary>
+    public RedisConditionOptions Conditions { get; init; } = new();
+
+    /// <summary>Bytes of conditions on disk.</summary>
+    public long ConditionDiskBytes { get; init; } = 8L << 30;
+
+    public string InboxFolder => Path.Combine(DataFolder, "inbox");
+
+    public string ConditionsFolder => Path.Combine(DataFolder, "conditions");
+}
+
+/// <summary>One process' way into a farm over Redis: the connection with what head and workers both need.</summary>
+public sealed class RedisFarm : IAsyncDisposable
+{
+    private RedisFarm(RedisFarmOptions options, RedisConnection connection) => (Options, Connection) = (options, connection);
+
+    public RedisFarmOptions Options { get; }
+
+    public RedisConnection Connection { get; }
+
+    /// <summary>For <see cref="RedisWorkQueue"/> and <see cref="RedisWorkFeed"/>.</summary>
+    public RedisQueueOptions Queue => new() { InboxFolder = Options.InboxFolder, LeaseTime = Options.LeaseTime };
+
+    /// <exception cref="FarmException">Redis cannot be reached, or refuses: one line.</exception>
+    public static async Task<RedisFarm> ConnectAsync(RedisFarmOptions options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return new RedisFarm(options, await RedisConnection.ConnectAsync(options.Redis, cancellationToken));
+    }
+
+    public RedisWorkerRegistry CreateRegistry() => new(Connection, Options.LeaseTime);
+
+    /// <summary>Memory, then Redis, then disk; a condition is made by one process at a time.</summary>
+    /// <param name="memoryBytes">Of this process' memory.</param>
+    public ConditionCache CreateCache(long memoryBytes) => new(
+        memoryBytes,
+        [new RedisConditionTier(Connection, Options.Conditions), new DiskConditionTier(Options.ConditionsFolder, Options.ConditionDiskBytes)],
+        new RedisFlightBoard(Connection, Options.LeaseTime)); // whoever died with a right lost his leases by then too
+
+    public ValueTask DisposeAsync() => Connection.DisposeAsync();
+}
