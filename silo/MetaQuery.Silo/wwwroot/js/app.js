@@ -1,5 +1,5 @@
 import { key, onKeyNeeded, setKey } from './api.js';
-import { fill, h, icon } from './dom.js';
+import { fill, focusHeading, h, icon } from './dom.js';
 import { loadModel } from './farm.js';
 import { parse } from './router.js';
 import { askForKey } from './ui/dialog.js';
@@ -36,12 +36,6 @@ function go({ anew = false } = {}) {
     window.scrollTo(0, 0);
     focusHeading();
   }
-}
-
-function focusHeading() {
-  const heading = main.querySelector('h1');
-  heading?.setAttribute('tabindex', '-1');
-  heading?.focus({ preventScroll: true });
 }
 
 function missingView(root) {

@@ -107,6 +107,18 @@ export function icon(name) {
   return svg;
 }
 
+/** Puts the focus on a view's heading, so that a screen reader begins there; on the main part while the heading is not there yet. */
+export function focusHeading() {
+  const main = document.getElementById('main');
+  const heading = main.querySelector('h1');
+  if (heading?.checkVisibility()) {
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  } else {
+    main.focus({ preventScroll: true });
+  }
+}
+
 let politely;
 
 /** Tells screen readers; messages in quick succession become one. */

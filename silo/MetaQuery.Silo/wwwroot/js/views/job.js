@@ -1,5 +1,5 @@
 import { api, setKey } from '../api.js';
-import { announce, fill, h, icon, setAttribute, setText } from '../dom.js';
+import { announce, fill, focusHeading, h, icon, setAttribute, setText } from '../dom.js';
 import { follow } from '../events.js';
 import { count, duration, moment, percent, rate, words } from '../format.js';
 import { jobHash, jobsHash } from '../router.js';
@@ -64,13 +64,14 @@ export function jobView(root, route) {
       show(await api.job(id));
     } catch (error) {
       if (error.isMissing) {
-        fill(problem, emptyState('There is no such job', h('p', null, 'It was deleted, its time was over, or it belongs to somebody else.'), h('p', null, h('a', { href: jobsHash() }, 'To the jobs'))));
+        fill(problem, h('h1', { class: 'visually-hidden' }, id), emptyState('There is no such job', h('p', null, 'It was deleted, its time was over, or it belongs to somebody else.'), h('p', null, h('a', { href: jobsHash() }, 'To the jobs'))));
       } else {
         fill(problem, errorBox(error, { title: 'The job cannot be shown', again: error.status === 401 ? enterKey : begin, action: error.status === 401 ? 'Enter an API key' : 'Try again' }));
       }
       return;
     }
     problem.replaceChildren();
+    if (document.activeElement === root) focusHeading();
     showSection();
     samples.show(place.sample);
     watch();

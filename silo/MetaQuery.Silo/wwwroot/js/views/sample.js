@@ -2,7 +2,7 @@ import { api } from '../api.js';
 import { announce, fill, h, icon, setAttribute } from '../dom.js';
 import { count } from '../format.js';
 import { jsonText } from '../json.js';
-import { jobHash, replacePlace, sampleHash } from '../router.js';
+import { jobHash, parse, replacePlace, sampleHash } from '../router.js';
 import { copyButton } from '../ui/copy.js';
 import { parts } from '../ui/job-parts.js';
 import { errorBox, toast } from '../ui/notices.js';
@@ -63,7 +63,8 @@ export function sampleDialog(id, { job }) {
     dialog = null;
     const last = position;
     position = null;
-    replacePlace(jobHash(id, 'pictures', { page: pageOf(last) > 1 || before?.isConnected ? pageOf(last) : null }));
+    // Closed because the address went elsewhere: then that is where to be.
+    if (parse(location.hash).sample === last) replacePlace(jobHash(id, 'pictures', { page: pageOf(last) }));
     (document.querySelector(`.cell[data-position="${last}"] a`) ?? (before?.isConnected ? before : document.querySelector('h1')))?.focus();
   }
 

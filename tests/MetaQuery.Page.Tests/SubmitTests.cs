@@ -1,0 +1,132 @@
+using MetaQuery.Client;
+using MetaQuery.Silo.Tests.Doubles;
+using Microsoft.Playwright;
+using static Microsoft.Playwright.Assertions;
+
+namespace MetaQuery.Page.Tests;
+
+public sealed class SubmitTests(Chromium chromium) : PageTest(chromium)
+{
+    [Fact]
+    public async Task Prompts_become_a_job_whose_gallery_fills_while_it_is_watched()
+    {
+        FarmTestHost host = await ServeAsync(TimeSpan.FromMilliseconds(100));
+        await GoAsync(host);
+        await Page.GetByLabel("Prompts", new() { Exact = true }).FillAsync("a red apple\n\n  a sleeping cat  \na blue boat");
+        await Page.GetByLabel("Pictures a prompt").FillAsync("4");
+        await Expect(Page.GetByText("3 prompts, 12 pictures")).ToBeVisibleAsync();
+        await Button("Make pictures").ClickAsync();
+
+        await Expect(Page).ToHaveURLAsync(new System.Text.RegularExpressions.Regex("#/jobs/"));
+        string id = Page.Url.Split('/')[^1];
+        await host.CommandAsync(id, "pause");
+        await Expect(Page.Locator(".job-head .state")).ToHaveTextAsync("Paused");
+        await Expect(Page.Locator(".gallery .cell")).ToHaveCountAsync(12); // places are there before their pictures
+        await Expect(Page.Locator(".gallery .cell[data-state=waiting]")).Not.ToHaveCountAsync(0);
+        await host.CommandAsync(id, "resume");
+        await SeePicturesAsync(12);
+        await Expect(Page.Locator(".job-head .state")).ToHaveTextAsync("Completed");
+        await Expect(Page.GetByRole(AriaRole.Progressbar)).ToHaveAttributeAsync("aria-valuetext", "12 of 12 pictures written");
+        await Expect(Page.Locator(".gallery .caption").Nth(4)).ToHaveTextAsync("a sleeping cat");
+        Job job = await host.GetAsync(id);
+        Assert.Equal(3, job.Counts.Prompts);
+    }
+
+    [Fact]
+    public async Task Settings_reach_the_farm_to_the_last_digit_of_the_seed()
+    {
+        FarmTestHost host = await ServeAsync();
+        await GoAsync(host);
+        await Page.GetByLabel("Prompts", new() { Exact = true }).FillAsync("a \"quoted\" <b>prompt</b>");
+        await Page.GetByLabel("Name (optional)").FillAsync("nightly");
+        await Page.GetByText("Settings", new() { Exact = true }).ClickAsync();
+        await Page.GetByLabel("Size", new() { Exact = true }).FillAsync("64x32");
+        await Page.GetByLabel("Steps").FillAsync("7");
+        await Page.GetByLabel("Guidance").FillAsync("2.5");
+        await Page.GetByLabel("Seed").FillAsync("18446744073709551615");
+        await Page.GetByLabel("Negative prompt").FillAsync("blur");
+        await Page.GetByLabel("Format").SelectOptionAsync("jpg");
+        await Page.GetByLabel("Quality").FillAsync("80");
+        await Page.GetByLabel("Priority").SelectOptionAsync("interactive");
+        await Page.GetByLabel("Pictures a shard").FillAsync("50");
+        await Button("Make pictures").ClickAsync();
+
+        await Expect(Heading("nightly")).ToBeVisibleAsync();
+        Job job = await host.GetAsync(Page.Url.Split('/')[^1]);
+        Assert.Equal(new JobSettings("64x32", 7, 2.5f, "blur", ulong.MaxValue, 1, 50, "jpg", 80, 4), job.Settings);
+        Assert.Equal(("nightly", "interactive"), (job.Name, job.Priority));
+    }
+
+    [Fact]
+    public async Task A_file_is_chosen_or_dropped_and_its_bad_lines_are_named()
+    {
+        FarmTestHost host = await ServeAsync();
+        await GoAsync(host);
+        await Page.GetByLabel("Choose a file").SetInputFilesAsync(new FilePayload { Name = "p.jsonl", MimeType = "application/jsonl", Buffer = "{\"prompt\":\"a cat\"}\n{\"prompt\":\"\"}\n"u8.ToArray() });
+        await Expect(Page.Locator(".file-chip")).ToContainTextAsync("p.jsonl");
+        await Expect(Page.Locator(".file-chip pre")).ToContainTextAsync("{\"prompt\":\"a cat\"}");
+        await Button("Make pictures").ClickAsync();
+        await Expect(Page.GetByRole(AriaRole.Alert).Filter(new() { HasText = "line 2" })).ToBeVisibleAsync();
+
+        await Page.GetByLabel("Pass over bad lines").CheckAsync();
+        await Button("Make pictures").ClickAsync();
+        await Expect(Page.Locator(".gallery .cell")).ToHaveCountAsync(1);
+        await Link("Details").ClickAsync();
+        await Expect(Page.GetByText("line 2: the prompt is empty").Or(Page.Locator(".skipped li"))).ToHaveCountAsync(1);
+
+        await Page.GetByRole(AriaRole.Navigation, new() { Name = "Main" }).GetByText("Jobs").ClickAsync();
+        await DropAsync("picture.png", "x");
+        await Expect(Page.GetByRole(AriaRole.Alert).Filter(new() { HasText = "this was picture.png" })).ToBeVisibleAsync();
+        await DropAsync("dropped.txt", "a dog\na bird\n");
+        await Expect(Page.Locator(".file-chip")).ToContainTextAsync("dropped.txt");
+        await Button("Make pictures").ClickAsync();
+        await SeePicturesAsync(2);
+    }
+
+    [Fact]
+    public async Task What_is_wrong_is_said_beside_its_field_and_the_prompts_stay()
+    {
+        FarmTestHost host = await ServeAsync();
+        await GoAsync(host);
+        await Button("Make pictures").ClickAsync();
+        ILocator prompts = Page.GetByLabel("Prompts", new() { Exact = true });
+        await Expect(prompts).ToBeFocusedAsync();
+        await Expect(prompts).ToHaveAccessibleDescriptionAsync(new System.Text.RegularExpressions.Regex("^Write a prompt, or choose a file of prompts\\."));
+
+        await prompts.FillAsync("a cat");
+        await Page.GetByText("Settings", new() { Exact = true }).ClickAsync();
+        ILocator size = Page.GetByLabel("Size", new() { Exact = true });
+        await size.FillAsync("60x60"); // the page cannot know that the model makes multiples of 8; the farm says so
+        await Button("Make pictures").ClickAsync();
+        await Expect(size).ToBeFocusedAsync();
+        await Expect(size).ToHaveAttributeAsync("aria-invalid", "true");
+        await Expect(Page.Locator(".field-error")).ToContainTextAsync("multiples of 8 from 8 to 64");
+        await Page.ReloadAsync();
+        await Expect(prompts).ToHaveValueAsync("a cat"); // nothing typed is lost
+        await Expect(size).ToHaveValueAsync("60x60");
+    }
+
+    [Fact]
+    public async Task A_newcomer_is_told_what_to_do()
+    {
+        FarmTestHost host = await ServeAsync(TimeSpan.FromMilliseconds(1));
+        await GoAsync(host);
+        await Expect(Heading("No jobs yet")).ToBeVisibleAsync();
+        await Button("Fill in three examples").ClickAsync();
+        await Expect(Page.GetByText("3 prompts, 3 pictures")).ToBeVisibleAsync();
+        await Page.Keyboard.PressAsync("Control+Enter");
+        await SeePicturesAsync(3);
+        await Link("Failures").ClickAsync();
+        await Expect(Heading("No failures")).ToBeVisibleAsync();
+    }
+
+    private async Task DropAsync(string name, string text)
+    {
+        IJSHandle data = await Page.EvaluateHandleAsync(
+            "([name, text]) => { const data = new DataTransfer(); data.items.add(new File([text], name)); return data; }", new[] { name, text });
+        foreach (string type in (string[])["dragenter", "dragover", "drop"])
+        {
+            await Page.Locator(".drop").DispatchEventAsync(type, new Dictionary<string, object> { ["dataTransfer"] = data });
+        }
+    }
+}
