@@ -65,6 +65,7 @@ internal sealed class JobBoard : IDisposable
     {
         lock (_gate)
         {
+            MendIfBroken();
             _journal.Append(JobKindByte, record.ToBytes());
             _journal.Flush();
             Apply(record);
@@ -79,6 +80,7 @@ internal sealed class JobBoard : IDisposable
         lock (_gate)
         {
             var day = DateOnly.FromDateTime(record.CreatedAt.UtcDateTime);
+            MendIfBroken();
             _journal.Append(UsageKind, UsageBytes(record.Tenant, day, record.Images));
             _journal.Append(DeletedKind, Encoding.UTF8.GetBytes(record.Id));
             _journal.Flush();
@@ -93,6 +95,7 @@ internal sealed class JobBoard : IDisposable
     {
         lock (_gate) // not while the journal is written anew from what was before
         {
+            MendIfBroken();
             foreach (FaultRecord fault in faults)
             {
                 _journal.Append(FaultKind, fault.ToBytes());
@@ -157,6 +160,15 @@ internal sealed class JobBoard : IDisposable
         _deletedUsage[(tenant, day)] = _deletedUsage.GetValueOrDefault((tenant, day)) + images;
 
     private static byte[] UsageBytes(string tenant, DateOnly day, long images) => JsonSerializer.SerializeToUtf8Bytes(new Usage(tenant, day, images));
+
+    /// <summary>After a sync that failed: what was promised is in memory, and is written anew before anything more is.</summary>
+    private void MendIfBroken()
+    {
+        if (_journal.IsBroken)
+        {
+            Compact();
+        }
+    }
 
     private void CompactIfLarge()
     {

@@ -35,7 +35,7 @@ public sealed class FarmJournal : IDisposable
     private SafeFileHandle _file;
     private long _length;
     private long _synced;
-    private Exception? _broken;
+    private volatile Exception? _broken;
     private bool _isDisposed;
 
     private FarmJournal(string path, SafeFileHandle file)
@@ -47,8 +47,14 @@ public sealed class FarmJournal : IDisposable
     /// <summary>Bytes in the file.</summary>
     public long Bytes => Interlocked.Read(ref _length);
 
+    /// <summary>Whether the disk refused in a way that leaves open what is on it: nothing more is written until <see cref="Compact"/> has written all anew.</summary>
+    public bool IsBroken => _broken is not null;
+
     /// <summary>How often the disk was asked to sync.</summary>
     internal long Syncs { get; private set; }
+
+    /// <summary>For tests: a disk that fails to sync.</summary>
+    internal Action? BeforeSync { get; set; }
 
     /// <summary>Bytes cut off when it was opened: a torn tail.</summary>
     public long CutBytes { get; private set; }
@@ -111,7 +117,7 @@ public sealed class FarmJournal : IDisposable
     }
 
     /// <summary>Returns when everything appended before the call is on the disk. Callers that come while one syncs share the next sync.</summary>
-    /// <exception cref="StorageException">The disk refused; nothing more can be written through this instance, for what a failed sync left behind is unknown.</exception>
+    /// <exception cref="StorageException">The disk refused, and what that left behind is unknown: <see cref="IsBroken"/>.</exception>
     public void Flush()
     {
         long target = Interlocked.Read(ref _length);
@@ -127,7 +133,7 @@ public sealed class FarmJournal : IDisposable
         }
     }
 
-    /// <summary>Replaces all records by these, whole or not at all: a new file, synced, renamed over the old one. Appends wait meanwhile.</summary>
+    /// <summary>Replaces all records by these, whole or not at all: a new file, synced, renamed over the old one. Appends wait meanwhile. Mends a broken journal.</summary>
     /// <exception cref="StorageException">It could not be written; the old records stand.</exception>
     public void Compact(IEnumerable<(byte Kind, ReadOnlyMemory<byte> Payload)> records)
     {
@@ -136,7 +142,7 @@ public sealed class FarmJournal : IDisposable
         {
             lock (_appending)
             {
-                ThrowIfUnusable();
+                ObjectDisposedException.ThrowIf(_isDisposed, this);
                 long length = 0;
                 try
                 {
@@ -169,6 +175,7 @@ public sealed class FarmJournal : IDisposable
 
                 Interlocked.Exchange(ref _length, length);
                 Interlocked.Exchange(ref _synced, length);
+                _broken = null;
             }
         }
     }
@@ -221,6 +228,7 @@ public sealed class FarmJournal : IDisposable
         Syncs++;
         try
         {
+            BeforeSync?.Invoke();
             RandomAccess.FlushToDisk(_file);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

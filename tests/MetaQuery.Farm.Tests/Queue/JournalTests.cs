@@ -240,6 +240,30 @@ public sealed class JournalTests : IDisposable
     }
 
     [Fact]
+    public void After_a_sync_that_failed_nothing_is_promised_until_all_is_written_anew()
+    {
+        byte[][] payloads = Payloads(5);
+        using (FarmJournal journal = FarmJournal.Open(Log, null))
+        {
+            journal.Append(1, payloads[0]);
+            journal.Flush();
+            journal.BeforeSync = () => throw new IOException("the disk is gone", 5);
+            journal.Append(1, payloads[1]);
+            Assert.Throws<StorageException>(journal.Flush);
+            journal.BeforeSync = null; // a second sync would succeed, and mean nothing
+            Assert.True(journal.IsBroken);
+            Assert.Throws<StorageException>(journal.Flush);
+            Assert.Throws<StorageException>(() => journal.Append(1, payloads[2]));
+            journal.Compact(payloads[..2].Select(payload => ((byte)1, (ReadOnlyMemory<byte>)payload)));
+            Assert.False(journal.IsBroken);
+            journal.Append(1, payloads[2]);
+            journal.Flush();
+        }
+
+        Assert.Equal(Hex(payloads[..3]), Read(Log, out _));
+    }
+
+    [Fact]
     public void A_payload_of_another_kind_than_1_to_255_or_too_large_is_refused()
     {
         using FarmJournal journal = FarmJournal.Open(Log, null);
