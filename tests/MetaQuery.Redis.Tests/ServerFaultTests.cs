@@ -60,7 +60,7 @@ public sealed class ServerFaultTests
     }
 
     [Fact]
-    public async Task A_server_that_lost_its_last_writes_is_noticed_too_and_reports_that_it_kept_come_again()
+    public async Task A_server_that_lost_its_last_writes_is_noticed_too_and_reports_that_it_kept_stay()
     {
         using var redis = new RealRedis();
         await using var farm = new TestFarm(redis);
@@ -69,12 +69,69 @@ public sealed class ServerFaultTests
         await head.FeedAsync(Lane, Denoises(4), None);
         IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("w1", most: 3), None);
         await worker.ReportAsync("w1", [Finish(leases[0])], None);
-        Assert.Single(await head.ReceiveAsync(10, TimeSpan.Zero, None));
+        IReadOnlyList<ReceivedReport> received = await head.ReceiveAsync(10, TimeSpan.Zero, None);
+        Assert.Single(received);
         redis.Command("HSET", farm.Key("run"), "fed", "3"); // as if the last item had been fed within the second that fsync had not reached
         Assert.True(await head.HasLostItemsAsync(None));
         Assert.All(await worker.ReportAsync("w1", [.. leases.Skip(1).Select(Finish)], None), Assert.False);
-        Assert.Equal([leases[0].Item.Id], Ids((await head.ReceiveAsync(10, TimeSpan.Zero, None)).Select(report => report.Item)));
         Assert.Equal(new LaneDepth(0, 0, 0, 1), await head.DepthAsync(Lane, None));
+        Assert.Empty(await head.ReceiveAsync(10, TimeSpan.Zero, None)); // received once
+        await head.ConfirmAsync(received, None);
+        Assert.Equal(["run"], farm.Keys);
+    }
+
+    [Fact]
+    public async Task After_a_restart_reports_under_numbers_that_were_there_before_are_received_and_no_old_confirmation_touches_them()
+    {
+        using var redis = new RealRedis();
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(4), None);
+        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("w1"), None);
+        await worker.ReportAsync("w1", [Finish(leases[0]), Finish(leases[1])], None);
+        IReadOnlyList<ReceivedReport> before = await head.ReceiveAsync(10, TimeSpan.Zero, None);
+        redis.Command("DEL", farm.Key("reports")); // as if both had been written within the second that fsync had not reached
+        redis.Command("HSET", farm.Key("run"), "reported", "0");
+        redis.Kill();
+        redis.Start();
+        await worker.ReportAsync("w1", [Finish(leases[2]), Finish(leases[3])], None);
+        Assert.False(await head.HasLostItemsAsync(None));
+        await head.ConfirmAsync(before, None);
+        IReadOnlyList<ReceivedReport> after = await head.ReceiveAsync(10, TimeSpan.FromSeconds(20), None);
+        Assert.Equal(Ids(leases.Skip(2).Select(lease => lease.Item)), Ids(after.Select(report => report.Item)));
+        await head.ConfirmAsync(after, None);
+        Assert.Empty(await head.ReceiveAsync(10, TimeSpan.Zero, None));
+    }
+
+    [Fact]
+    public async Task What_could_not_be_confirmed_while_the_server_was_away_is_confirmed_later()
+    {
+        using var redis = new RealRedis();
+        await using var farm = new TestFarm(redis, patience: TimeSpan.FromSeconds(0.2)) { CommandTimeout = TimeSpan.FromSeconds(0.4) };
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(2), None);
+        await worker.ReportAsync("w1", [.. (await worker.LeaseAsync(Request("w1"), None)).Select(Finish)], None);
+        IReadOnlyList<ReceivedReport> reports = await head.ReceiveAsync(10, TimeSpan.Zero, None);
+        redis.Kill();
+        await Assert.ThrowsAsync<WorkQueueException>(async () => await head.ConfirmAsync(reports, None));
+        redis.Start();
+        await UntilAsync(
+            async () =>
+            {
+                try
+                {
+                    await head.ReclaimAsync(None);
+                }
+                catch (WorkQueueException)
+                {
+                    // not connected yet
+                }
+
+                return farm.Keys is ["run"] && Directory.GetFiles(farm.Inbox).Length == 0;
+            },
+            "confirmed");
     }
 
     [Fact]

@@ -9,11 +9,15 @@ public sealed class RedisConnection : IAsyncDisposable
 {
     private static readonly Version OldestServer = new(7, 0);
     private readonly ConnectionMultiplexer _multiplexer;
+    private Exception? _refusal;
 
     private RedisConnection(RedisOptions options, ConnectionMultiplexer multiplexer)
     {
         Options = options;
         _multiplexer = multiplexer;
+        // a later attempt that was merely too slow must not hide that the server refuses
+        multiplexer.ConnectionFailed += (_, failure) => Volatile.Write(ref _refusal, RedisFailure.IsRefusal(failure.Exception) ? failure.Exception : Volatile.Read(ref _refusal));
+        multiplexer.ConnectionRestored += (_, _) => Volatile.Write(ref _refusal, null);
         Database = multiplexer.GetDatabase();
         Subscriber = multiplexer.GetSubscriber();
         Keys = new RedisKeys(options.Namespace);
@@ -63,7 +67,7 @@ public sealed class RedisConnection : IAsyncDisposable
         }
         catch (Exception exception) when (RedisFailure.IsRedis(exception))
         {
-            throw RedisFailure.Name(exception, Options);
+            throw RedisFailure.Name(exception is RedisConnectionException ? Volatile.Read(ref _refusal) ?? exception : exception, Options);
         }
     }
 

@@ -20,7 +20,7 @@ internal static class RedisFailure
             RedisServerException server => OfServer(server, where),
             RedisConnectionException when Has(exception, inner => inner is AuthenticationException) => new RedisRefusedException(
                 $"{where} shows a certificate for TLS that no authority known here has signed for this name; name its authority's file", exception),
-            RedisConnectionException when Has(exception, IsRefusal) => new RedisRefusedException(
+            RedisConnectionException when IsRefusal(exception) => new RedisRefusedException(
                 $"{where} refuses {(options.User is { } user ? $"user {user}" : "this client")}: "
                 + (options.Password is null ? $"it wants a password, set {RedisOptions.PasswordVariable}" : "user or password is wrong"),
                 exception),
@@ -44,11 +44,12 @@ internal static class RedisFailure
             : new RedisRefusedException($"{where} refuses: {message}", exception);
     }
 
-    private static bool IsRefusal(Exception exception) =>
-        exception is RedisConnectionException { FailureType: ConnectionFailureType.AuthenticationFailure }
-        || exception.Message.Contains("NOAUTH", StringComparison.Ordinal) || exception.Message.Contains("WRONGPASS", StringComparison.Ordinal);
+    /// <summary>Whether the server was reached and would not have this client.</summary>
+    public static bool IsRefusal(Exception? exception) => Has(exception, static inner =>
+        inner is RedisConnectionException { FailureType: ConnectionFailureType.AuthenticationFailure } or AuthenticationException
+        || inner.Message.Contains("NOAUTH", StringComparison.Ordinal) || inner.Message.Contains("WRONGPASS", StringComparison.Ordinal));
 
-    private static bool Has(Exception exception, Predicate<Exception> wanted)
+    private static bool Has(Exception? exception, Predicate<Exception> wanted)
     {
         for (Exception? at = exception; at is not null; at = at.InnerException)
         {

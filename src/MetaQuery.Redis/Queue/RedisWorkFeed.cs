@@ -7,7 +7,7 @@ namespace MetaQuery.Redis;
 /// <summary>The work queue over Redis Streams, as the head sees it. Its other side is <see cref="RedisWorkQueue"/>.</summary>
 /// <remarks>
 /// Every step is a script, and every script that must not run twice knows its call by name: what was done before its answer got lost is not done again.
-/// The counters in the key <c>run</c> only grow: where they are less than this head knows, Redis lost something.
+/// The count of fed items in the key <c>run</c> only grows: where it is less than this head knows, Redis lost something.
 /// </remarks>
 public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
 {
@@ -17,17 +17,18 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
     private readonly RedisConnection _connection;
     private readonly RedisKeys _keys;
     private readonly RedisQueueOptions _options;
-    private readonly TimeProvider _clock;
     private readonly ReportReader _reports;
     private readonly SemaphoreSlim _gate = new(1, 1);
     private readonly string _head;
     private readonly ContactClock _contact;
     private string _epoch;
+    private string _server;
     private long _fed;
 
-    private RedisWorkFeed(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head, string epoch, long fed)
+    private RedisWorkFeed(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head, string epoch, string server, long fed)
     {
-        (_connection, _keys, _options, _clock, _head, _epoch, _fed) = (connection, connection.Keys, options, clock, head, epoch, fed);
+        (_connection, _keys, _options) = (connection, connection.Keys, options);
+        (_head, _epoch, _server, _fed) = (head, epoch, server, fed);
         _reports = new ReportReader(connection, options, clock);
         _contact = new ContactClock(options.LeaseTime, clock);
     }
@@ -43,12 +44,13 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(connection);
         ArgumentNullException.ThrowIfNull(options);
         await RequireSafeEvictionAsync(connection);
+        string server = await AskAsync(connection, "server", "run_id");
         new SampleInbox(options.InboxFolder).Create();
         RedisKeys keys = connection.Keys;
         string head = NewName();
         var run = (string[])(await connection.RunAsync(database => database.ScriptEvaluateAsync(
             LuaScripts.Open, [keys.Run, keys.Queues, keys.Reports], [head, NewName(), keys.Prefix])))!;
-        return new RedisWorkFeed(connection, options, clock ?? TimeProvider.System, head, run[0], long.Parse(run[1]));
+        return new RedisWorkFeed(connection, options, clock ?? TimeProvider.System, head, run[0], server, long.Parse(run[1]));
     }
 
     public async ValueTask FeedAsync(string lane, IReadOnlyList<WorkItem> items, CancellationToken cancellationToken)
@@ -96,9 +98,15 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         try
         {
             RedisValue[] run = await _connection.RepeatAsync(
-                database => database.HashGetAsync(_keys.Run, ["epoch", "head", "fed", "reported"]), _options.Patience, cancellationToken);
-            bool isOurs = run[0] == _epoch && (long)run[2] >= _fed && (long)run[3] >= _reports.LastNumber;
-            if (isOurs)
+                database => database.HashGetAsync(_keys.Run, ["epoch", "head", "fed"]), _options.Patience, cancellationToken);
+            string server = await AskAsync(_connection, "server", "run_id");
+            if (server != _server)
+            {
+                _server = server;
+                _reports.StartAgain();
+            }
+
+            if (run[0] == _epoch && (long)run[2] >= _fed)
             {
                 return run[1] == _head ? false : throw Replaced();
             }
@@ -139,13 +147,19 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
     /// <summary>A full Redis must refuse to write rather than throw away a queue.</summary>
     private static async Task RequireSafeEvictionAsync(RedisConnection connection)
     {
-        string memory = (string)(await connection.RunAsync(database => database.ExecuteAsync("INFO", "memory")))!;
-        string? policy = memory.Split('\n').Select(line => line.Trim().Split(':')).FirstOrDefault(pair => pair[0] == "maxmemory_policy")?[^1];
-        if (policy?.StartsWith("allkeys", StringComparison.Ordinal) == true)
+        string policy = await AskAsync(connection, "memory", "maxmemory_policy");
+        if (policy.StartsWith("allkeys", StringComparison.Ordinal))
         {
             throw new RedisRefusedException(
                 $"redis at {connection.Options.Address} has maxmemory-policy {policy}, which would throw queued work away: set noeviction or volatile-lru");
         }
+    }
+
+    private static async Task<string> AskAsync(RedisConnection connection, string section, string name)
+    {
+        string info = (string)(await connection.RunAsync(database => database.ExecuteAsync("INFO", section)))!;
+        int at = info.IndexOf($"\n{name}:", StringComparison.Ordinal);
+        return at < 0 ? "" : info[(at + name.Length + 2)..].Split('\r', '\n')[0];
     }
 
     private async Task FeedChunkAsync(string lane, WorkItem[] items, CancellationToken cancellationToken)

@@ -149,16 +149,17 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _onWithdrawn.Clear();
+        await _connection.Subscriber.UnsubscribeAsync(RedisChannel.Literal(_keys.Withdrawn), Withdrawn, CommandFlags.FireAndForget);
         _reader.Dispose();
-        await ValueTask.CompletedTask;
     }
 
     private async Task<string> CommitAsync(
         string worker, string epoch, int[] indices, IReadOnlyList<WorkReport> reports, InboxPlace?[] placeOf, CancellationToken cancellationToken)
     {
-        RedisKey answer = _keys.Answer(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12)));
+        string call = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12));
+        RedisKey answer = _keys.Answer(call);
         var keys = new List<RedisKey> { _keys.Run, _keys.Reports, answer };
-        var values = new List<RedisValue> { epoch, worker, _keys.ReportsWake, (long)_options.AnswerTime.TotalMilliseconds };
+        var values = new List<RedisValue> { epoch, worker, _keys.ReportsWake, (long)_options.AnswerTime.TotalMilliseconds, call };
         foreach (int index in indices)
         {
             LeaseToken token = LeaseToken.Of(reports[index].Lease);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using MetaQuery.Data;
 using MetaQuery.Farm;
 using StackExchange.Redis;
 
@@ -12,13 +13,15 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
     private readonly WakeSignals _wakes = new(connection);
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, string> _fileOf = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string?> _received = new(StringComparer.Ordinal); // with its file, until it is confirmed
     private readonly Dictionary<string, OpenFile> _files = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _toConfirm = new(StringComparer.Ordinal);
     private long _last;
 
     /// <summary>The highest number of a report that was received.</summary>
     public long LastNumber => Volatile.Read(ref _last);
 
+    /// <summary>The server may have lost its last writes: reports may come under numbers that were there before. What was received and not confirmed is known.</summary>
     public void StartAgain() => Volatile.Write(ref _last, 0);
 
     public async ValueTask<IReadOnlyList<ReceivedReport>> ReceiveAsync(int most, TimeSpan wait, ContactClock contact, CancellationToken cancellationToken)
@@ -45,16 +48,33 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
     public async ValueTask ConfirmAsync(IReadOnlyList<ReceivedReport> reports, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(reports);
-        if (reports.Count == 0)
+        lock (_gate)
+        {
+            _toConfirm.UnionWith(reports.Select(report => report.Receipt));
+        }
+
+        await ConfirmAsync(cancellationToken);
+    }
+
+    /// <summary>Confirms also what could not be confirmed before: its effect is on disk, and the head does not ask twice.</summary>
+    private async Task ConfirmAsync(CancellationToken cancellationToken)
+    {
+        string[] receipts;
+        lock (_gate)
+        {
+            receipts = [.. _toConfirm];
+        }
+
+        if (receipts.Length == 0)
         {
             return;
         }
 
-        RedisValue[] ids = [.. reports.Select(report => (RedisValue)report.Receipt)];
-        await connection.RepeatAsync(database => database.ScriptEvaluateAsync(LuaScripts.Confirm, [_keys.Reports], ids), options.Patience, cancellationToken);
-        foreach (string file in Settle(reports))
+        RedisValue[] values = [.. receipts.SelectMany(receipt => receipt.Split('/')).Select(part => (RedisValue)part)];
+        await connection.RepeatAsync(database => database.ScriptEvaluateAsync(LuaScripts.Confirm, [_keys.Reports], values), options.Patience, cancellationToken);
+        foreach (string file in Settle(receipts))
         {
-            _inbox.Delete(file);
+            OnDisk(() => _inbox.Delete(file));
         }
     }
 
@@ -65,13 +85,14 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         return [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))];
     }
 
-    public IReadOnlyList<(string File, string WorkerMark)> ListFiles() => _inbox.List();
+    public IReadOnlyList<(string File, string WorkerMark)> ListFiles() => OnDisk(_inbox.List);
 
     /// <summary>Removes files that no report will ever name: their workers held nothing after the files were listed, and all reports since are known here.</summary>
     /// <param name="files">Listed before the leases were looked at.</param>
     /// <param name="holders">Workers that hold leases.</param>
     public async Task SweepAsync(IReadOnlyList<(string File, string WorkerMark)> files, IReadOnlySet<string> holders, CancellationToken cancellationToken)
     {
+        await ConfirmAsync(cancellationToken);
         HashSet<string> marks = [.. holders.Select(SampleInbox.WorkerMark)];
         string[] suspects = [.. files.Where(file => !marks.Contains(file.WorkerMark)).Select(file => file.File)];
         if (suspects.Length == 0)
@@ -91,7 +112,10 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
             suspects = [.. suspects.Where(file => !_files.TryGetValue(file, out OpenFile? open) || open.Unconfirmed.Count == 0)];
         }
 
-        Array.ForEach(suspects, _inbox.Delete);
+        foreach (string file in suspects)
+        {
+            OnDisk(() => _inbox.Delete(file));
+        }
     }
 
     public ValueTask DisposeAsync()
@@ -105,14 +129,21 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         await _turn.WaitAsync(cancellationToken);
         try
         {
-            StreamEntry[] entries = await connection.RunAsync(database => database.StreamRangeAsync(_keys.Reports, $"({LastNumber}-0", count: most));
-            ReceivedReport[] reports = [.. entries.Select(Read)];
-            if (reports.Length > 0)
+            while (true)
             {
-                Volatile.Write(ref _last, NumberOf(reports[^1].Receipt));
-            }
+                long last = LastNumber;
+                StreamEntry[] entries = await connection.RunAsync(database => database.StreamRangeAsync(_keys.Reports, $"({last}-0", count: most));
+                ReceivedReport[] reports = [.. entries.Where(IsNew).Select(Read)];
+                if (entries.Length > 0 && Interlocked.CompareExchange(ref _last, NumberOf(entries[^1]), last) != last)
+                {
+                    continue; // to be started again meanwhile
+                }
 
-            return reports;
+                if (reports.Length > 0 || entries.Length == 0)
+                {
+                    return reports;
+                }
+            }
         }
         finally
         {
@@ -120,42 +151,55 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         }
     }
 
+    private bool IsNew(StreamEntry entry)
+    {
+        lock (_gate)
+        {
+            return !_received.ContainsKey(ReceiptOf(entry));
+        }
+    }
+
     private ReceivedReport Read(StreamEntry entry)
     {
-        string receipt = entry.Id.ToString();
         (WorkOutcome? outcome, InboxPlace? place) = OutcomeFormat.Read((byte[])entry["o"]!);
+        WorkItem item = WorkItemCodec.Read((byte[])entry["i"]!);
+        string receipt = ReceiptOf(entry);
         if (place is { } at)
         {
-            lock (_gate)
+            // missing or damaged: the item comes back untouched, and is made again
+            outcome = OnDisk(() => _inbox.TryRead(at)) is { } sample ? new DenoisedOutcome(sample) : new ReturnedOutcome();
+        }
+
+        lock (_gate)
+        {
+            _received[receipt] = place?.File;
+            if (place is { File: var name })
             {
-                if (!_files.TryGetValue(at.File, out OpenFile? file))
+                if (!_files.TryGetValue(name, out OpenFile? file))
                 {
-                    _files.Add(at.File, file = new OpenFile());
+                    _files.Add(name, file = new OpenFile());
                 }
 
                 file.Unconfirmed.Add(receipt);
                 file.IsComplete |= entry["z"] == "1";
-                _fileOf[receipt] = at.File;
             }
-
-            // missing or damaged: the item comes back untouched, and is made again
-            outcome = _inbox.TryRead(at) is { } sample ? new DenoisedOutcome(sample) : new ReturnedOutcome();
         }
 
-        return new ReceivedReport(receipt, entry["w"].ToString(), WorkItemCodec.Read((byte[])entry["i"]!), outcome!);
+        return new ReceivedReport(receipt, entry["w"].ToString(), item, outcome!);
     }
 
     /// <returns>Files that no report names any more.</returns>
-    private List<string> Settle(IReadOnlyList<ReceivedReport> reports)
+    private List<string> Settle(string[] receipts)
     {
         var done = new List<string>();
         lock (_gate)
         {
-            foreach (ReceivedReport report in reports)
+            foreach (string receipt in receipts)
             {
-                if (_fileOf.Remove(report.Receipt, out string? name) && _files[name] is var file)
+                _toConfirm.Remove(receipt);
+                if (_received.Remove(receipt, out string? name) && name is not null && _files.TryGetValue(name, out OpenFile? file))
                 {
-                    file.Unconfirmed.Remove(report.Receipt);
+                    file.Unconfirmed.Remove(receipt);
                     if (file.IsComplete && file.Unconfirmed.Count == 0)
                     {
                         _files.Remove(name);
@@ -168,7 +212,32 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         return done;
     }
 
-    private static long NumberOf(string receipt) => long.Parse(receipt.AsSpan(0, receipt.IndexOf('-', StringComparison.Ordinal)), CultureInfo.InvariantCulture);
+    private static void OnDisk(Action action) => OnDisk(() =>
+    {
+        action();
+        return true;
+    });
+
+    /// <summary>To the head the inbox is part of the queue: what cannot be read or deleted now is tried again.</summary>
+    private static T OnDisk<T>(Func<T> action)
+    {
+        try
+        {
+            return action();
+        }
+        catch (StorageException exception)
+        {
+            throw new WorkQueueException(exception.Message, exception);
+        }
+    }
+
+    private static string ReceiptOf(StreamEntry entry) => $"{entry.Id}/{entry["c"]}";
+
+    private static long NumberOf(StreamEntry entry)
+    {
+        string id = entry.Id.ToString();
+        return long.Parse(id.AsSpan(0, id.IndexOf('-', StringComparison.Ordinal)), CultureInfo.InvariantCulture);
+    }
 
     /// <summary>An inbox file that reports name.</summary>
     private sealed class OpenFile

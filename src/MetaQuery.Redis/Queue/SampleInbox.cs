@@ -88,10 +88,21 @@ internal sealed class SampleInbox(string folder)
     }
 
     /// <summary>What lies in the folder: finished files and unfinished ones, with the mark of the worker that wrote each.</summary>
+    /// <exception cref="StorageException">The folder cannot be read.</exception>
     public IReadOnlyList<(string File, string WorkerMark)> List()
     {
         var found = new List<(string, string)>();
-        foreach (string path in Directory.EnumerateFiles(folder))
+        string[] paths;
+        try
+        {
+            paths = Directory.GetFiles(folder);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, folder);
+        }
+
+        foreach (string path in paths)
         {
             string name = Path.GetFileName(path);
             string finalName = name.TrimStart('.');

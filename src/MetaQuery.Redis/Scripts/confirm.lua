@@ -1,4 +1,7 @@
--- Forgets reports. KEYS: reports. ARGV: entry ids.
-for _, id in ipairs(ARGV) do redis.call('XDEL', KEYS[1], id) end
+-- Forgets reports, those and no others that have their numbers by now. KEYS: reports. ARGV: entry id and name of the call that made it, each.
+for at = 1, #ARGV, 2 do
+  local entry = redis.call('XRANGE', KEYS[1], ARGV[at], ARGV[at])
+  if #entry == 1 and entry[1][2][10] == ARGV[at + 1] then redis.call('XDEL', KEYS[1], ARGV[at]) end
+end
 if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
 return 'OK'
