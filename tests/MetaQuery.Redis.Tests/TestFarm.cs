@@ -33,6 +33,9 @@ internal sealed class TestFarm : IAsyncDisposable
 
     public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>Another way to the server than the direct one.</summary>
+    public string? Address { get; init; }
+
     public string Inbox => Options.InboxFolder;
 
     /// <summary>Keys of this namespace, without its prefix.</summary>
@@ -41,7 +44,7 @@ internal sealed class TestFarm : IAsyncDisposable
     /// <summary>A key's whole name.</summary>
     public string Key(string name) => $"mq:{{{_namespace}}}:{name}";
 
-    public RedisOptions Connection => RedisOptions.Parse(_redis.Address) with { Namespace = _namespace, CommandTimeout = CommandTimeout };
+    public RedisOptions Connection => RedisOptions.Parse(Address ?? _redis.Address) with { Namespace = _namespace, CommandTimeout = CommandTimeout };
 
     public async Task<RedisConnection> ConnectAsync()
     {

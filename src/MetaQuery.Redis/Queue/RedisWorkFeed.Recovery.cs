@@ -5,6 +5,10 @@ namespace MetaQuery.Redis;
 
 public sealed partial class RedisWorkFeed
 {
+    private readonly SemaphoreSlim _reclaimGate = new(1, 1);
+    private readonly List<WorkItem> _reclaimed = [];
+    private readonly List<Take> _takes = [];
+
     /// <remarks>Items with a report that nobody confirmed yet are named too: the report is on its way to this head.</remarks>
     public async ValueTask<IReadOnlyList<WorkItem>> RecoverAsync(CancellationToken cancellationToken)
     {
@@ -32,9 +36,30 @@ public sealed partial class RedisWorkFeed
 
     public async ValueTask<IReadOnlyList<WorkItem>> ReclaimAsync(CancellationToken cancellationToken)
     {
-        var taken = new List<WorkItem>();
+        await _reclaimGate.WaitAsync(cancellationToken);
+        try
+        {
+            await ReclaimAsync(_reclaimed, cancellationToken);
+            WorkItem[] reclaimed = [.. _reclaimed];
+            _reclaimed.Clear();
+            return reclaimed;
+        }
+        finally
+        {
+            _reclaimGate.Release();
+        }
+    }
+
+    /// <param name="taken">What was taken out is added at once: should a later step fail, the next call gives it.</param>
+    private async Task ReclaimAsync(List<WorkItem> taken, CancellationToken cancellationToken)
+    {
         string[] queues = await QueuesAsync(cancellationToken);
         IReadOnlyList<(string File, string WorkerMark)> files = _reports.ListFiles();
+        foreach (Take take in _takes.ToArray())
+        {
+            await FinishAsync(take, taken, cancellationToken);
+        }
+
         if (_contact.IsSteady)
         {
             foreach (string queue in queues)
@@ -53,7 +78,6 @@ public sealed partial class RedisWorkFeed
         }
 
         await _reports.SweepAsync(files, holders, cancellationToken);
-        return taken;
     }
 
     /// <summary>In two steps: first the entries become the head's, so that no heartbeat renews them; then those go that no late worker reported meanwhile.</summary>
@@ -80,14 +104,26 @@ public sealed partial class RedisWorkFeed
             StreamEntry[] entries = [.. claimed.ClaimedEntries.Where(entry => !entry.IsNull)];
             if (entries.Length > 0)
             {
-                WorkItem[] items = [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))];
-                RedisKey answer = _keys.Answer(NewName());
-                RedisValue[] values = [(long)_options.AnswerTime.TotalMilliseconds, .. entries.Select(entry => entry.Id)];
-                string letters = (string)(await RepeatAsync(LuaScripts.Take, [answer, stream], values, cancellationToken))!;
-                _ = _connection.Database.KeyDeleteAsync(answer, CommandFlags.FireAndForget);
-                taken.AddRange(items.Where((_, i) => letters[i] == '1'));
+                var take = new Take(stream, NewName(), [.. entries.Select(entry => entry.Id)], [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))], _clock.GetTimestamp());
+                _takes.Add(take);
+                await FinishAsync(take, taken, cancellationToken);
             }
         }
         while (next != "0-0");
     }
+
+    private async Task FinishAsync(Take take, List<WorkItem> taken, CancellationToken cancellationToken)
+    {
+        RedisKey answer = _keys.Answer(take.Call);
+        RedisValue[] values = [(long)_options.AnswerTime.TotalMilliseconds, .. take.Entries];
+        string letters = (string)(await RepeatAsync(LuaScripts.Take, [answer, take.Stream], values, cancellationToken))!;
+        // Redis no longer knows what an earlier attempt did: taken once too often is only work done twice, not taken is work never done
+        bool isForgotten = letters[0] == '1' && _clock.GetElapsedTime(take.Begun) > _options.AnswerTime / 2;
+        taken.AddRange(take.Items.Where((_, i) => letters[i + 1] == '1' || isForgotten));
+        _takes.Remove(take);
+        _ = _connection.Database.KeyDeleteAsync(answer, CommandFlags.FireAndForget);
+    }
+
+    /// <summary>Entries that are this head's and are to be taken out, until it is known that they are.</summary>
+    private sealed record Take(RedisKey Stream, string Call, RedisValue[] Entries, WorkItem[] Items, long Begun);
 }

@@ -17,6 +17,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
     private readonly RedisConnection _connection;
     private readonly RedisKeys _keys;
     private readonly RedisQueueOptions _options;
+    private readonly TimeProvider _clock;
     private readonly ReportReader _reports;
     private readonly SemaphoreSlim _gate = new(1, 1);
     private readonly string _head;
@@ -27,7 +28,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
 
     private RedisWorkFeed(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head, string epoch, string server, long fed)
     {
-        (_connection, _keys, _options) = (connection, connection.Keys, options);
+        (_connection, _keys, _options, _clock) = (connection, connection.Keys, options, clock);
         (_head, _epoch, _server, _fed) = (head, epoch, server, fed);
         _reports = new ReportReader(connection, options, clock);
         _contact = new ContactClock(options.LeaseTime, clock);
@@ -139,6 +140,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _gate.Dispose();
+        _reclaimGate.Dispose();
         await _reports.DisposeAsync();
     }
 

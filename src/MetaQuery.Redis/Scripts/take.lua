@@ -1,7 +1,9 @@
 -- Takes claimed entries out of a stream, with the same fence as a worker's report: what a late worker reported meanwhile is not taken.
--- KEYS: the answer's key, stream. ARGV: milliseconds to keep the answer, then entry ids. Returns a letter per entry.
+-- Called again under the same name it changes nothing and answers the same.
+-- KEYS: the answer's key, stream. ARGV: milliseconds to keep the answer, then entry ids.
+-- Returns 1 where this very call did it or 0 where an earlier one did, then a letter per entry: 1 taken, 0 not found.
 local before = redis.call('GET', KEYS[1])
-if before then return before end
+if before then return '0' .. before end
 local letters = {}
 for at = 2, #ARGV do
   local taken = redis.call('XACK', KEYS[2], 'w', ARGV[at])
@@ -10,4 +12,4 @@ for at = 2, #ARGV do
 end
 local answer = table.concat(letters)
 redis.call('SET', KEYS[1], answer, 'PX', ARGV[1])
-return answer
+return '1' .. answer
