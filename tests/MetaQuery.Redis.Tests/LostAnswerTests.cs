@@ -1,0 +1,125 @@
+using MetaQuery.Farm;
+using MetaQuery.TestKit;
+using static MetaQuery.Redis.Tests.TestFarm;
+
+namespace MetaQuery.Redis.Tests;
+
+/// <summary>Connections that end between a step and its answer.</summary>
+public sealed class LostAnswerTests
+{
+    private static readonly CancellationToken None = CancellationToken.None;
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task Connections_that_are_cut_and_answers_that_get_lost_lose_and_double_nothing(int seed)
+    {
+        const int Items = 1500;
+        using var redis = new RealRedis();
+        await using var proxy = new LossyProxy(redis.Port, oneIn: 30, seed);
+        await using var farm = new TestFarm(redis) { Address = proxy.Address };
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue[] workers = [await farm.WorkerAsync(), await farm.WorkerAsync()];
+        using var done = new CancellationTokenSource();
+        proxy.IsLossy = true;
+        Task cutting = Task.Run(async () =>
+        {
+            for (int cut = 0; cut < 10; cut++)
+            {
+                await Task.Delay(100);
+                redis.CutConnections();
+            }
+
+            proxy.IsLossy = false;
+        });
+        Task feeding = Task.Run(async () =>
+        {
+            foreach (DenoiseItem[] items in Denoises(Items).Chunk(50))
+            {
+                await head.FeedAsync(Lane, items, None);
+                await Task.Delay(10);
+            }
+        });
+        Task working = Task.WhenAll(workers.Select((worker, number) => Task.Run(async () =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                try
+                {
+                    IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request($"w{number}", most: 16, waitSeconds: 0.05), None);
+                    if (leases.Count > 0)
+                    {
+                        Assert.Empty(await worker.RenewAsync($"w{number}", leases, None));
+                        Assert.All(await worker.ReportAsync($"w{number}", [.. leases.Select(Finish)], None), Assert.True);
+                    }
+                }
+                catch (WorkQueueException)
+                {
+                    // a lease is asked for once; whoever wants it asks again
+                }
+            }
+        })));
+        var ended = new List<string>();
+        await UntilAsync(
+            async () =>
+            {
+                try
+                {
+                    IReadOnlyList<ReceivedReport> reports = await head.ReceiveAsync(100, TimeSpan.FromSeconds(0.05), None);
+                    await head.ConfirmAsync(reports, None);
+                    ended.AddRange(reports.Select(report => { Assert.IsType<DenoisedOutcome>(report.Outcome); return report.Item.Id; }));
+                }
+                catch (WorkQueueException)
+                {
+                    // as above
+                }
+
+                return ended.Count >= Items && cutting.IsCompleted;
+            },
+            $"all reported: {ended.Count}");
+        await Task.WhenAll(cutting, feeding);
+        await done.CancelAsync();
+        await working;
+        Assert.Equal(Items, ended.Distinct().Count());
+        Assert.Equal(Items, ended.Count);
+        Assert.True(proxy.Lost >= 5, $"{proxy.Lost} answers got lost");
+        Assert.Equal(new LaneDepth(0, 0, 0, 0), await head.DepthAsync(Lane, None));
+        Assert.Empty(Directory.GetFiles(farm.Inbox));
+    }
+
+    [Theory]
+    [InlineData(10)]
+    [InlineData(0.001)] // the error reaches the head, which asks again
+    public async Task What_a_dead_worker_held_is_taken_back_once_although_the_answer_got_lost(double patienceSeconds)
+    {
+        using var redis = new RealRedis();
+        await using var proxy = new LossyProxy(redis.Port, oneIn: 1, seed: 0);
+        await using var farm = new TestFarm(redis, TimeSpan.FromMilliseconds(400), TimeSpan.FromSeconds(patienceSeconds)) { Address = proxy.Address };
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(20), None);
+        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("dead", most: 20), None);
+        long start = TimeProvider.System.GetTimestamp();
+        await UntilAsync(async () => { await head.ReceiveAsync(1, TimeSpan.Zero, None); return TimeProvider.System.GetElapsedTime(start) > TimeSpan.FromSeconds(1); }, "idle");
+        proxy.LoseAnswerTo = "answer:";
+        var back = new List<string>();
+        await UntilAsync(
+            async () =>
+            {
+                try
+                {
+                    back.AddRange((await head.ReclaimAsync(None)).Select(item => item.Id));
+                }
+                catch (WorkQueueException)
+                {
+                    // as the head does
+                }
+
+                return back.Count > 0;
+            },
+            "taken back");
+        Assert.Equal(1, proxy.Lost);
+        Assert.Equal(Ids(leases.Select(lease => lease.Item)), back.Order(StringComparer.Ordinal));
+        Assert.Empty(await head.ReclaimAsync(None));
+    }
+}
