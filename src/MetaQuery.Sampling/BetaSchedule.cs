@@ -29,7 +29,7 @@ public sealed class BetaSchedule
         var values = new SchedulerConfig(config);
         var count = values.TrainTimesteps();
         var (start, end) = (values.Number("beta_start", 0.0001), values.Number("beta_end", 0.02));
-        var betas = values.Numbers("trained_betas") is { } trained
+        var table = values.Numbers("trained_betas") is { } trained
             ? Array.ConvertAll(trained, beta => (float)beta)
             : values.Text("beta_schedule", "linear") switch
             {
@@ -40,17 +40,17 @@ public sealed class BetaSchedule
                 var name => throw new SchedulerException(
                     $"scheduler_config.json: beta_schedule is '{name}', expected linear, scaled_linear, squaredcos_cap_v2 or sigmoid"),
             };
-        if (betas.Length != count)
+        if (table.Length != count)
         {
-            throw new SchedulerException($"scheduler_config.json: trained_betas has {betas.Length} values, expected num_train_timesteps = {count}");
+            throw new SchedulerException($"scheduler_config.json: trained_betas has {table.Length} values, expected num_train_timesteps = {count}");
         }
 
-        if (Array.Exists(betas, beta => !(beta >= 0 && beta < 1)))
+        if (Array.Exists(table, beta => !(beta >= 0 && beta < 1)))
         {
             throw new SchedulerException($"scheduler_config.json: beta_start is {start} and beta_end {end}; every beta must lie in [0, 1)");
         }
 
-        return new BetaSchedule(values.Flag("rescale_betas_zero_snr", false) ? WithoutFinalSignal(betas) : betas);
+        return new BetaSchedule(values.Flag("rescale_betas_zero_snr", false) ? WithoutFinalSignal(table) : table);
     }
 
     /// <summary>Noisy latents of a training batch: √ᾱ x₀ + √(1 − ᾱ) ε.</summary>
