@@ -1,8 +1,10 @@
 using MetaQuery.Models.Autoencoder;
 using MetaQuery.Models.Checkpoints;
+using MetaQuery.TestKit;
 
 namespace MetaQuery.Models.Tests.Autoencoder;
 
+[LeakCheck]
 public sealed class AutoencoderDCConfigTests
 {
     [Fact]
