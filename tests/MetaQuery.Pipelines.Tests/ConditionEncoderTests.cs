@@ -124,6 +124,15 @@ public sealed class ConditionEncoderTests(NanoText nano)
         Assert.True(Distance(expected[1], expected[0]) > 0.1, $"two captions are only {Distance(expected[1], expected[0])} apart");
     }
 
+    [Fact]
+    public void Pictures_are_refused_where_the_model_reads_none()
+    {
+        using var encoder = Encoder();
+        var error = Assert.Throws<PipelineException>(() => encoder.Encode([new ConditionPrompt("a dog", [ImageConditionTests.Picture(40, 40, 1)])]));
+        Assert.Contains("image", error.Message, StringComparison.Ordinal);
+        Assert.Throws<PipelineException>(() => encoder.Check(40, 40));
+    }
+
     private static double Distance(float[] actual, float[] expected)
     {
         var (error, norm) = (0.0, 0.0);

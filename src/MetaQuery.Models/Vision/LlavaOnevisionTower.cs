@@ -9,7 +9,6 @@ namespace MetaQuery.Models.Vision;
 /// <remarks>An image's values are [1 + rows · columns, 3, side, side]: the whole picture, then its tiles row by row.</remarks>
 public sealed class LlavaOnevisionTower : IVisionTower
 {
-    private const double LeastShrink = 1.1; // pack_image_features: fewer tokens too many than this are left as they are
     private readonly List<IDisposable> _owned = [];
     private readonly SiglipVisionModel _vision;
     private readonly VisionLinear _first;
@@ -95,37 +94,14 @@ public sealed class LlavaOnevisionTower : IVisionTower
         var (side, channels) = ((long)Config.Vision.PatchesPerSide, projected.shape[2]);
         var grid = projected.narrow(0, 1, projected.shape[0] - 1).view(image.Rows, image.Columns, side, side, channels)
             .permute(4, 0, 2, 1, 3).reshape(channels, image.Rows * side, image.Columns * side);
-        grid = WithoutBorder(grid, image);
-        var ratio = Math.Sqrt(grid.shape[1] * grid.shape[2] / (double)(Config.MaxTiles * side * side));
-        if (ratio > LeastShrink)
-        {
-            long[] size = [FloorDivide(grid.shape[1], ratio), FloorDivide(grid.shape[2], ratio)];
-            grid = nn.functional.interpolate(grid.unsqueeze(0), size, mode: InterpolationMode.Bilinear, align_corners: false).squeeze(0);
-        }
+        var plan = AnyResolutionPacking.Plan(side, Config.MaxTiles, image.Rows, image.Columns, image.HeightPixels, image.WidthPixels);
+        grid = grid.narrow(1, plan.TopBorder, plan.Rows).narrow(2, plan.LeftBorder, plan.Columns);
+        if (plan.IsShrunk)
+            grid = nn.functional.interpolate(grid.unsqueeze(0), [plan.PackedRows, plan.PackedColumns], mode: InterpolationMode.Bilinear, align_corners: false).squeeze(0);
 
         var newlines = _newline.view(channels, 1, 1).expand(channels, grid.shape[1], 1);
         var rows = cat([grid, newlines], -1).flatten(1, 2).transpose(0, 1);
         return cat([projected.select(0, 0), rows], 0).MoveToOuterDisposeScope();
-    }
-
-    // Python's int(value // divisor), which is not always the floor of the rounded quotient.
-    private static long FloorDivide(double value, double divisor) => (long)Math.Round((value - (value % divisor)) / divisor, MidpointRounding.ToEven);
-
-    // unpad_image: what was added to keep the picture's proportions lies on two opposite sides.
-    private static Tensor WithoutBorder(Tensor grid, ImageInput image)
-    {
-        var (height, width) = (grid.shape[1], grid.shape[2]);
-        if ((double)image.WidthPixels / image.HeightPixels > (double)width / height)
-        {
-            var border = (height - Rounded(image.HeightPixels * ((double)width / image.WidthPixels))) / 2;
-            return grid.narrow(1, border, height - (2 * border));
-        }
-
-        var side = (width - Rounded(image.WidthPixels * ((double)height / image.HeightPixels))) / 2;
-        return grid.narrow(2, side, width - (2 * side));
-
-        // Python's int(round(value, 7)): a product that should be whole must not fall short of it by its rounding.
-        static long Rounded(double value) => (long)Math.Round(value, 7, MidpointRounding.ToEven);
     }
 
     private T Own<T>(T part)

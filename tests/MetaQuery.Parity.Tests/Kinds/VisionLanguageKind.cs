@@ -65,6 +65,8 @@ public sealed partial class VisionLanguageKind : IParityKind
                 }));
             }
 
+            if (pixels.Count == 0)
+                return;
             ComparePixels(pixels, sizes);
             foreach (var (state, values) in shown)
                 Compare(parityCase.Expected.Contains($"vision.{state}") ? $"vision.{state}" : state, cat(values, 0));

@@ -27,6 +27,16 @@ public sealed class FusedKernelTests
     }
 
     [Fact]
+    public unsafe void Layer_norm_with_weight_and_bias()
+    {
+        using var scope = NewDisposeScope();
+        Tensor x = Normal(1, 7, 43) + 2, weight = Normal(2, 43), bias = Normal(3, 43), result = empty(7, 43);
+        fixed (byte* source = x.bytes, w = weight.bytes, b = bias.bytes, target = result.bytes)
+            RawKernels.LayerNorm((float*)source, (float*)w, (float*)b, target, KernelType.Float32, 7, 43, 1e-6f, 2);
+        Close(F.layer_norm(x.Wide(), [43], weight.Wide(), bias.Wide(), 1e-6), result);
+    }
+
+    [Fact]
     public void Layer_norm_keeps_its_precision_far_from_zero()
     {
         using var scope = NewDisposeScope();

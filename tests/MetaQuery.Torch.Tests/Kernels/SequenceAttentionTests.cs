@@ -110,6 +110,37 @@ public sealed unsafe class SequenceAttentionTests
     }
 
     [Fact]
+    public void Angles_of_tokens_take_the_place_of_angles_of_positions()
+    {
+        using var scope = NewDisposeScope();
+        Tensor x = cat([Tokens(1, 4), Tokens(2, 7)]);
+        var (cosines, sines) = Angles();
+        var positions = tensor((long[])[0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6]);
+        SameBits(Run(x, [0, 4, 11], causal: false), RunWith(x, [0, 4, 11], cosines.index_select(0, positions), sines.index_select(0, positions)));
+    }
+
+    [Fact]
+    public void Without_angles_nothing_is_rotated()
+    {
+        using var scope = NewDisposeScope();
+        var x = Tokens(1, 9);
+        SameBits(RunWith(x, [0, 9], ones(9, Size / 2), zeros(9, Size / 2)), RunWith(x, [0, 9], null, null));
+    }
+
+    // An angle per token, or none.
+    static Tensor RunWith(Tensor qkv, long[] offsets, Tensor? cosines, Tensor? sines)
+    {
+        var result = empty(qkv.shape[0], Heads * Size);
+        fixed (byte* source = qkv.bytes, output = result.bytes, cos = cosines is null ? default : cosines.bytes, sin = sines is null ? default : sines.bytes)
+        fixed (long* starts = offsets)
+            SequenceKernels.Attention(
+                (float*)source, new SequenceTokens { Offsets = starts, Sequences = offsets.Length - 1 },
+                new RotaryAngles { Cosines = (float*)cos, Sines = (float*)sin, PerToken = true }, default,
+                new HeadShape { Heads = Heads, Groups = Groups, HeadSize = Size, Scale = Scale }, output, KernelType.Float32, 1);
+        return result;
+    }
+
+    [Fact]
     public void Norms_behind_the_rotation()
     {
         using var scope = NewDisposeScope();

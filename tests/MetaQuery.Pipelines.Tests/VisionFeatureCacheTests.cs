@@ -1,0 +1,64 @@
+using MetaQuery.Models.Vision;
+using MetaQuery.Pipelines.Vision;
+using MetaQuery.TestKit;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MetaQuery.Pipelines.Tests;
+
+[LeakCheck]
+public sealed class VisionFeatureCacheTests
+{
+    private const int BytesOfOne = 4 * sizeof(float);
+
+    [Fact]
+    public void The_least_recently_used_is_dropped_first()
+    {
+        using var cache = new VisionFeatureCache(2 * BytesOfOne);
+        Get(cache, "a", 1);
+        Get(cache, "b", 2);
+        Get(cache, "a", 9);
+        Get(cache, "c", 3);
+        Assert.Equal(1, Get(cache, "a", 9));
+        Assert.Equal(9, Get(cache, "b", 9));
+        Assert.Equal((2, 2L * BytesOfOne, 2L, 4L), (cache.Count, cache.Bytes, cache.Hits, cache.Misses));
+    }
+
+    [Fact]
+    public void Features_outlive_their_place_in_the_cache()
+    {
+        using var cache = new VisionFeatureCache(BytesOfOne);
+        using var made = cache.GetOrEncode("a", () => Features(1));
+        using var kept = cache.GetOrEncode("a", () => Features(9));
+        Get(cache, "b", 2);
+        Assert.Equal(1, Value(made));
+        Assert.Equal(1, Value(kept));
+    }
+
+    [Fact]
+    public void What_is_larger_than_the_cache_is_handed_out_and_not_kept()
+    {
+        using var cache = new VisionFeatureCache(BytesOfOne - 1);
+        Assert.Equal(1, Get(cache, "a", 1));
+        Assert.Equal(2, Get(cache, "a", 2));
+        Assert.Equal((0, 0L), (cache.Count, cache.Bytes));
+    }
+
+    [Fact]
+    public void A_failure_leaves_nothing_behind()
+    {
+        using var cache = new VisionFeatureCache(BytesOfOne);
+        Assert.Throws<InvalidDataException>(() => cache.GetOrEncode("a", () => throw new InvalidDataException()));
+        Assert.Equal(3, Get(cache, "a", 3));
+    }
+
+    private static ImageFeatures Features(float value) => new(full([2, 2], value, dtype: ScalarType.Float32).DetachFromDisposeScope(), 1, 2);
+
+    private static float Get(VisionFeatureCache cache, string hash, float value)
+    {
+        using var features = cache.GetOrEncode(hash, () => Features(value));
+        return Value(features);
+    }
+
+    private static float Value(ImageFeatures features) => features.States.data<float>().ToArray()[0];
+}
