@@ -54,6 +54,18 @@ public sealed class BatchFormerTests
     }
 
     [Fact]
+    public void Where_each_row_takes_its_time_interactive_images_take_no_bulk_along()
+    {
+        BatchFormer<DenoiseItem> former = Former(patience: 100, fillsInteractive: false);
+        Add(former, 4, firstPosition: 0);
+        DenoiseItem[] urgent = [.. Enumerable.Range(0, 2).Select(i => ToyFloor.Image("web", i) with { Priority = JobPriority.Interactive })];
+        Array.ForEach(urgent, former.Add);
+        Assert.Equal(2, former.InteractiveCount);
+        Assert.Equal(urgent, former.Take(moreMayCome: true));
+        Assert.Equal(4, former.Take(moreMayCome: true)!.Count);
+    }
+
+    [Fact]
     public void A_short_batch_is_not_held_back_for_ever()
     {
         BatchFormer<DenoiseItem> former = Former(patience: 3);
@@ -117,7 +129,7 @@ public sealed class BatchFormerTests
         Assert.Equal([other], former.Take(moreMayCome: false));
     }
 
-    private static BatchFormer<DenoiseItem> Former(int patience) => new(item => item, patience);
+    private static BatchFormer<DenoiseItem> Former(int patience, bool fillsInteractive = true) => new(item => item, patience, fillsInteractive);
 
     private static void Add(BatchFormer<DenoiseItem> former, int count, int firstPosition)
     {

@@ -71,6 +71,36 @@ public sealed class WorkerHostTests
     }
 
     [Fact]
+    public async Task Interactive_items_pass_the_bulk_that_a_worker_has_ready()
+    {
+        await using var floor = new ToyFloor();
+        floor.Know("a cat");
+        using var running = new SemaphoreSlim(0);
+        using var release = new SemaphoreSlim(0);
+        var order = new ConcurrentQueue<string>();
+        var model = new ToyModel
+        {
+            BeforeDenoise = (batch, stop) =>
+            {
+                order.Enqueue(batch.NumInferenceSteps == 9 ? "image" : "bulk");
+                running.Release();
+                release.Wait(stop);
+            },
+            BeforeEncode = requests => order.Enqueue(string.Join(' ', requests.Select(request => request.Caption))),
+        };
+        await floor.FeedAsync([.. Enumerable.Range(0, 60).Select(i => ToyFloor.Image("bulk", i)), .. Enumerable.Range(0, 40).Select(i => ToyFloor.Prompt($"bulk {i}"))]);
+        floor.Start(model);
+        Assert.True(await running.WaitAsync(ToyFloor.Limit));
+        await ToyFloor.Until(() => floor.Queue.DepthAsync(floor.Lane, CancellationToken.None).Result.Leased == 4 + 4 + 16);
+        await floor.FeedAsync(
+            ToyFloor.Prompt("web") with { Priority = JobPriority.Interactive }, ToyFloor.Image("web", 0, steps: 9) with { Priority = JobPriority.Interactive });
+        await ToyFloor.Until(() => floor.Queue.DepthAsync(floor.Lane, CancellationToken.None).Result.Leased == 4 + 4 + 16 + 2);
+        release.Release(1000);
+        await floor.ReceiveAsync(102);
+        Assert.Equal(["bulk", "image", "web"], order.Take(3));
+    }
+
+    [Fact]
     public async Task A_cancelled_job_frees_its_slot_within_the_step()
     {
         await using var floor = new ToyFloor();

@@ -47,6 +47,20 @@ public sealed class QueueTests(RealRedis redis) : IClassFixture<RealRedis>
     }
 
     [Fact]
+    public async Task Who_asks_for_interactive_items_only_gets_no_others()
+    {
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(5), None);
+        Assert.Empty(await worker.LeaseAsync(Request("w1") with { IsInteractiveOnly = true }, None));
+        await head.FeedAsync(Lane, Denoises(3, "job_2", JobPriority.Interactive), None);
+        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("w1") with { IsInteractiveOnly = true }, None);
+        Assert.Equal(Enumerable.Range(0, 3).Select(position => $"d/job_2/{position}"), leases.Select(lease => lease.Item.Id));
+        Assert.Equal(5, (await worker.LeaseAsync(Request("w1"), None)).Count);
+    }
+
+    [Fact]
     public async Task At_the_end_of_a_job_nothing_but_the_run_marker_is_left()
     {
         await using var farm = new TestFarm(redis);

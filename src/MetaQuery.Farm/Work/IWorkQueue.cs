@@ -34,7 +34,11 @@ public interface IWorkQueue
 /// <param name="Role">One of the two roles.</param>
 /// <param name="Most">Items wanted.</param>
 /// <param name="Wait">How long to wait for the first.</param>
-public readonly record struct LeaseRequest(string Worker, string Lane, WorkRoles Role, int Most, TimeSpan Wait);
+public readonly record struct LeaseRequest(string Worker, string Lane, WorkRoles Role, int Most, TimeSpan Wait)
+{
+    /// <summary>Only interactive items: for a worker that has enough of the others waiting.</summary>
+    public bool IsInteractiveOnly { get; init; }
+}
 
 /// <summary>The queue as the head sees it. One head at a time.</summary>
 /// <remarks>Thread-safe.</remarks>

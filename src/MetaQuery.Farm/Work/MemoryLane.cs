@@ -32,12 +32,15 @@ internal sealed class MemoryLane
         return Interlocked.Exchange(ref _arrival, null);
     }
 
-    public List<WorkItem> Take(int most)
+    /// <param name="most">At most so many.</param>
+    /// <param name="isInteractiveOnly">Leaves bulk items where they are.</param>
+    public List<WorkItem> Take(int most, bool isInteractiveOnly = false)
     {
         var taken = new List<WorkItem>(Math.Min(most, Waiting));
         while (taken.Count < most)
         {
-            JobPriority priority = _interactive.Count == 0 ? JobPriority.Bulk
+            JobPriority priority = isInteractiveOnly ? JobPriority.Interactive
+                : _interactive.Count == 0 ? JobPriority.Bulk
                 : _bulk.Count == 0 ? JobPriority.Interactive
                 : _turns.First;
             if (!(priority == JobPriority.Interactive ? _interactive : _bulk).TryDequeue(out WorkItem? item))

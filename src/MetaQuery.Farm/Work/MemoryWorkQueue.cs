@@ -55,9 +55,9 @@ public sealed class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
             lock (_gate)
             {
                 MemoryLane stream = StreamOf(request.Lane, request.Role);
-                if (stream.Waiting > 0)
+                if (stream.Take(request.Most, request.IsInteractiveOnly) is { Count: > 0 } items)
                 {
-                    return Hand(request.Worker, request.Lane, stream, stream.Take(request.Most));
+                    return Hand(request.Worker, request.Lane, stream, items);
                 }
 
                 arrival = stream.Arrival;

@@ -8,7 +8,8 @@ namespace MetaQuery.Farm;
 /// <typeparam name="T">What stands for an image here.</typeparam>
 /// <param name="itemOf">The image's item.</param>
 /// <param name="patience">Batches that may be formed while an image waits for its own to fill.</param>
-internal sealed class BatchFormer<T>(Func<T, DenoiseItem> itemOf, int patience)
+/// <param name="fillsInteractive">Whether interactive images take bulk ones along: where a full batch takes no longer than a short one.</param>
+internal sealed class BatchFormer<T>(Func<T, DenoiseItem> itemOf, int patience, bool fillsInteractive)
     where T : class
 {
     private readonly Dictionary<Group, List<Entry>> _groups = [];
@@ -16,6 +17,8 @@ internal sealed class BatchFormer<T>(Func<T, DenoiseItem> itemOf, int patience)
     private long _formed;
 
     public int Count { get; private set; }
+
+    public int InteractiveCount => _groups.Values.Sum(entries => entries.Count(IsInteractive));
 
     /// <summary>Whether some image would not wait for others.</summary>
     public bool HasUrgent => _groups.Values.Any(entries => entries.Exists(entry => IsInteractive(entry) || IsOverdue(entry)));
@@ -89,9 +92,11 @@ internal sealed class BatchFormer<T>(Func<T, DenoiseItem> itemOf, int patience)
     private List<T> Form(Group group)
     {
         List<Entry> entries = _groups[group];
+        bool onlyUrgent = !fillsInteractive && entries.Exists(IsInteractive);
         Entry[] rows =
         [
-            .. entries.OrderByDescending(IsOverdue).ThenByDescending(IsInteractive).ThenBy(entry => entry.Arrival).Take(group.Shape.BatchSize),
+            .. entries.Where(entry => !onlyUrgent || IsInteractive(entry) || IsOverdue(entry))
+                .OrderByDescending(IsOverdue).ThenByDescending(IsInteractive).ThenBy(entry => entry.Arrival).Take(group.Shape.BatchSize),
         ];
         entries.RemoveAll(entry => rows.Contains(entry));
         if (entries.Count == 0)

@@ -9,9 +9,8 @@ internal sealed class WorkDesk
     private readonly WorkPool _pool;
     private readonly Dictionary<string, HeldItem> _held = [];
     private readonly HashSet<RunningBatch> _running = [];
-    private readonly HashSet<string> _withdrawnWhileLeasing = [];
+    private readonly LeaseCalls _calls = new();
     private readonly AsyncPulse _changed = new();
-    private WorkRoles _leasing;
     private WorkRoles _dry;
     private int _fetching;
     private bool _isPaused;
@@ -28,7 +27,7 @@ internal sealed class WorkDesk
     public bool IsShut => Read(() => _isShut);
 
     /// <summary>Nothing is held and nothing is being asked for.</summary>
-    public bool IsEmpty => Read(() => _held.Count == 0 && _leasing == WorkRoles.None);
+    public bool IsEmpty => Read(() => _held.Count == 0 && _calls.IsEmpty);
 
     /// <summary>Every lease that must be kept alive.</summary>
     public IReadOnlyList<Lease> Leases => Read(() => _held.Values.Select(held => held.Lease).ToArray());
@@ -37,39 +36,35 @@ internal sealed class WorkDesk
     public bool IsDry(WorkRoles role) => Read(() => _dry.HasFlag(role));
 
     /// <summary>Begins a call for work.</summary>
-    /// <returns>Items wanted; 0 for none now: then there is no call to end.</returns>
-    public int BeginLease(WorkRoles role)
+    /// <param name="role">One of the two.</param>
+    /// <param name="interactiveOnly">A call beside the usual one, for when there is no room for others.</param>
+    /// <returns>Null for no call now.</returns>
+    public LeaseCall? BeginLease(WorkRoles role, bool interactiveOnly = false)
     {
         lock (_gate)
         {
-            int room = _isPaused || _isShut ? 0 : role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts;
-            if (room <= 0)
-            {
-                return 0;
-            }
-
-            _leasing |= role;
-            if (role == WorkRoles.Dit)
-            {
-                _withdrawnWhileLeasing.Clear();
-            }
-
-            return room;
+            int room = role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts;
+            room = _isPaused || _isShut ? 0 : !interactiveOnly ? room : room > 0 ? 0 : _pool.RoomForInteractive(role);
+            return room > 0 ? _calls.Begin(role, interactiveOnly, room) : null;
         }
     }
 
     /// <summary>Ends a call for work.</summary>
-    /// <param name="role">Whose.</param>
+    /// <param name="call">Which.</param>
     /// <param name="leases">What it gave; nothing also where it failed.</param>
     /// <returns>The items, held from now on. The doubtful ones are of a job that was withdrawn meanwhile: before they were leased, or after.</returns>
-    public (IReadOnlyList<HeldItem> Held, IReadOnlyList<HeldItem> Doubtful) EndLease(WorkRoles role, IReadOnlyList<Lease> leases)
+    public (IReadOnlyList<HeldItem> Held, IReadOnlyList<HeldItem> Doubtful) EndLease(LeaseCall call, IReadOnlyList<Lease> leases)
     {
         lock (_gate)
         {
-            _leasing &= ~role;
-            _dry = leases.Count == 0 ? _dry | role : _dry & ~role;
+            IReadOnlySet<string> withdrawn = _calls.End(call);
+            if (!call.IsInteractiveOnly)
+            {
+                _dry = leases.Count == 0 ? _dry | call.Role : _dry & ~call.Role;
+            }
+
             HeldItem[] held = [.. leases.Select(Hold)];
-            HeldItem[] doubtful = [.. held.Where(item => item.Item is DenoiseItem image && _withdrawnWhileLeasing.Contains(image.JobId))];
+            HeldItem[] doubtful = [.. held.Where(item => item.Item is DenoiseItem image && withdrawn.Contains(image.JobId))];
             if (_held.Values.Select(item => item.Item).OfType<DenoiseItem>().Select(image => image.BatchSize).DefaultIfEmpty(0).Max() is > 0 and var largest)
             {
                 _pool.BatchSize = largest;
@@ -181,7 +176,7 @@ internal sealed class WorkDesk
     {
         lock (_gate)
         {
-            _withdrawnWhileLeasing.Add(jobId);
+            _calls.Withdraw(jobId);
         }
 
         Drop(held => held.Item is DenoiseItem image && image.JobId == jobId);

@@ -8,15 +8,15 @@ internal sealed class WorkFeeder(
 
     /// <summary>Leases items of one role until nothing more is to be begun.</summary>
     /// <param name="role">One of the two.</param>
+    /// <param name="interactiveOnly">Those that somebody waits for, while the desk is full of others.</param>
     /// <param name="shut">Fires with the desk's end, so that a call for work does not hold it up.</param>
-    public async Task LeaseAsync(WorkRoles role, CancellationToken shut)
+    public async Task LeaseAsync(WorkRoles role, bool interactiveOnly, CancellationToken shut)
     {
         Backoff backoff = Outage.Backoff(options);
         while (!desk.IsShut)
         {
             Task changed = desk.Changed;
-            int room = desk.BeginLease(role);
-            if (room == 0)
+            if (desk.BeginLease(role, interactiveOnly) is not { } call)
             {
                 await changed.WaitAsync(shut);
                 continue;
@@ -27,8 +27,9 @@ internal sealed class WorkFeeder(
             try
             {
                 // the first call after work does not wait: only its answer tells that short batches need not wait for more
-                TimeSpan wait = desk.IsDry(role) ? options.LeaseWait : TimeSpan.Zero;
-                leases = await queue.LeaseAsync(new LeaseRequest(worker.Id, worker.Lane, role, room, wait), shut);
+                TimeSpan wait = interactiveOnly || desk.IsDry(role) ? options.LeaseWait : TimeSpan.Zero;
+                var request = new LeaseRequest(worker.Id, worker.Lane, role, call.Most, wait) { IsInteractiveOnly = interactiveOnly };
+                leases = await queue.LeaseAsync(request, shut);
             }
             catch (Exception exception) when (Outage.IsOne(exception, options))
             {
@@ -36,7 +37,7 @@ internal sealed class WorkFeeder(
             }
             finally
             {
-                (IReadOnlyList<HeldItem> held, IReadOnlyList<HeldItem> doubtful) = desk.EndLease(role, leases);
+                (IReadOnlyList<HeldItem> held, IReadOnlyList<HeldItem> doubtful) = desk.EndLease(call, leases);
                 await ClearUpAsync(doubtful);
                 foreach (HeldItem item in held)
                 {

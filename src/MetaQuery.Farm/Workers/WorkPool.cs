@@ -6,7 +6,7 @@ namespace MetaQuery.Farm;
 /// <param name="batchSize">Rows of a denoising batch, until an image says otherwise.</param>
 internal sealed class WorkPool(WorkerOptions options, int batchSize)
 {
-    private readonly BatchFormer<HeldItem> _images = new(held => (DenoiseItem)held.Item, options.Patience * options.Slots);
+    private readonly BatchFormer<HeldItem> _images = new(held => (DenoiseItem)held.Item, options.Patience * options.Slots, options.FillsInteractiveBatches);
     private readonly List<HeldItem> _prompts = [];
     private readonly List<HeldItem> _putOff = [];
 
@@ -18,6 +18,11 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
 
     /// <summary>Prompts wanted.</summary>
     public int RoomForPrompts => (options.EncodeBatchSize * (options.Roles == WorkRoles.Mllm ? options.Slots : 1)) - _prompts.Count - _putOff.Count;
+
+    /// <summary>Interactive items wanted where there is no room for others.</summary>
+    public int RoomForInteractive(WorkRoles role) => role == WorkRoles.Dit
+        ? (options.Slots * BatchSize) - _images.InteractiveCount
+        : options.EncodeBatchSize - _prompts.Count(IsInteractive);
 
     public void Add(HeldItem item)
     {
@@ -72,9 +77,10 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
     private HeldItem[] TakePrompts()
     {
         HeldItem first = _prompts.Find(IsInteractive) ?? _prompts[0];
+        // somebody waits for an interactive prompt: it does not wait for the bulk ones beside it
         HeldItem[] rows = IsSingle(first)
             ? [first]
-            : [.. _prompts.Where(prompt => !IsSingle(prompt)).OrderByDescending(IsInteractive).Take(options.EncodeBatchSize)];
+            : [.. _prompts.Where(prompt => !IsSingle(prompt) && prompt.Item.Priority == first.Item.Priority).Take(options.EncodeBatchSize)];
         _prompts.RemoveAll(prompt => rows.Contains(prompt));
         return rows;
     }

@@ -135,8 +135,10 @@ public sealed class WorkerHost : IDisposable
         Task reports = Guard(() => _reports.RunAsync(_giveUp.Token), _giveUp.Token);
         Task[] feeding =
         [
-            .. new[] { WorkRoles.Mllm, WorkRoles.Dit }.Where(role => _options.Roles.HasFlag(role))
-                .Select(role => Guard(() => feeder.LeaseAsync(role, _shut.Token), _shut.Token)),
+            .. from role in new[] { WorkRoles.Mllm, WorkRoles.Dit }
+               where _options.Roles.HasFlag(role)
+               from interactiveOnly in new[] { false, true }
+               select Guard(() => feeder.LeaseAsync(role, interactiveOnly, _shut.Token), _shut.Token),
             Guard(() => feeder.LookAgainAsync(_shut.Token), _shut.Token),
             Guard(() => feeder.RunAloneAsync(_shut.Token), _shut.Token),
         ];

@@ -32,6 +32,11 @@ public sealed record WorkerOptions
     /// <summary>Batches formed while an item waits for others of its shape, per slot; then its batch goes as it is.</summary>
     public int Patience { get; init; } = 8;
 
+    /// <summary>Whether interactive images take bulk ones along in their batch. Null where the device decides: on a processor each row takes its own time.</summary>
+    public bool? FillInteractive { get; init; }
+
+    internal bool FillsInteractiveBatches => FillInteractive ?? Device != "cpu";
+
     /// <summary>Whether a full or read-only disk ends the worker; otherwise it is waited out, like a lost connection.</summary>
     public bool EndsOnStorageFault { get; init; }
 

@@ -19,8 +19,9 @@ internal sealed class LeaseReader(RedisConnection connection, TimeProvider clock
     public void Dispose() => _gate.Dispose();
 
     /// <summary>One look: interactive before bulk, and bulk's share (<see cref="PriorityTurns"/>) before that.</summary>
-    public async Task<IReadOnlyList<Lease>> ReadAsync(string worker, string lane, WorkRoles role, int most)
+    public async Task<IReadOnlyList<Lease>> ReadAsync(LeaseRequest request)
     {
+        (string worker, string lane, WorkRoles role, int most, _) = request;
         string bulk = RedisKeys.Queue(lane, role, JobPriority.Bulk);
         string interactive = RedisKeys.Queue(lane, role, JobPriority.Interactive);
         await _gate.WaitAsync();
@@ -31,7 +32,8 @@ internal sealed class LeaseReader(RedisConnection connection, TimeProvider clock
                 _turns.Add((lane, role), turns = new PriorityTurns());
             }
 
-            IReadOnlyList<Lease> leases = await ReadAsync(worker, most, [(bulk, turns.BulkAmong(most)), (interactive, most), (bulk, most)]);
+            IReadOnlyList<Lease> leases = await ReadAsync(
+                worker, most, request.IsInteractiveOnly ? [(interactive, most)] : [(bulk, turns.BulkAmong(most)), (interactive, most), (bulk, most)]);
             int bulkCount = leases.Count(lease => lease.Item.Priority == JobPriority.Bulk);
             turns.Took(leases.Count - bulkCount, bulkCount);
             return leases;

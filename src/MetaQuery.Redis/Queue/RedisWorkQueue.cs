@@ -53,7 +53,7 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
         {
             cancellationToken.ThrowIfCancellationRequested();
             Task next = wake.Next;
-            IReadOnlyList<Lease> leases = await _reader.ReadAsync(request.Worker, request.Lane, request.Role, request.Most);
+            IReadOnlyList<Lease> leases = await _reader.ReadAsync(request);
             TimeSpan rest = request.Wait - _clock.GetElapsedTime(start);
             if (leases.Count > 0 || rest <= TimeSpan.Zero)
             {

@@ -32,6 +32,18 @@ public sealed class MemoryQueueTests : IDisposable
     }
 
     [Fact]
+    public async Task Who_asks_for_interactive_items_only_gets_no_others()
+    {
+        using var queue = new MemoryWorkQueue(LeaseTime, _clock);
+        Task<IReadOnlyList<Lease>> waiting = queue.LeaseAsync(Ask with { IsInteractiveOnly = true }, default).AsTask();
+        await queue.FeedAsync("lane", [Items.Denoise("j", 1)], default);
+        Assert.False(waiting.IsCompleted);
+        await queue.FeedAsync("lane", [Items.Denoise("j", 2) with { Priority = JobPriority.Interactive }, Items.Denoise("j", 3)], default);
+        Assert.Equal("d/j/2", Assert.Single(await waiting).Item.Id);
+        Assert.Equal(2, (await queue.LeaseAsync(Ask, default)).Count);
+    }
+
+    [Fact]
     public async Task The_head_that_waits_for_reports_is_woken_by_one()
     {
         using var queue = new MemoryWorkQueue(LeaseTime, _clock);
