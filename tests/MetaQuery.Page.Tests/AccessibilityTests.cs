@@ -18,7 +18,7 @@ public sealed class AccessibilityTests(Chromium chromium) : PageTest(chromium)
         foreach ((string place, string wait) in ((string, string)[])
             [
                 ("#/", ".jobs tbody tr"), ($"#/jobs/{job}", ".cell[data-state=failed]"), ($"#/jobs/{job}/samples/0", "dialog .fact"), ($"#/jobs/{job}/failures", "td.prompt"),
-                ($"#/jobs/{job}/files", ".files td"), ($"#/jobs/{job}/details", ".details dd"), ("#/workers", ".worker .slots li"), ("#/jobs/job_0", ".empty"),
+                ($"#/jobs/{job}/files", ".files td"), ($"#/jobs/{job}/details", ".details dd"), ("#/workers", ".worker .slots li"), ("#/jobs/job_0", ".empty h2"),
             ])
         {
             await GoAsync(host, "#/nowhere");

@@ -56,7 +56,7 @@ public sealed class ConnectionTests(Chromium chromium) : PageTest(chromium)
         var options = new WebOptions { Urls = [server.Urls[0]] };
         await Page.GotoAsync(server.Urls[0]);
         await Page.GetByLabel("Prompts", new() { Exact = true }).FillAsync("a cat");
-        await Page.GetByLabel("Pictures a prompt").FillAsync("150");
+        await Page.GetByLabel("Pictures per prompt").FillAsync("150");
         await Button("Make pictures").ClickAsync();
         await Expect(Pictures).Not.ToHaveCountAsync(0);
         await server.StopAsync();
@@ -83,14 +83,14 @@ public sealed class ConnectionTests(Chromium chromium) : PageTest(chromium)
             await GoAsync(host);
             ILocator dialog = Page.GetByRole(AriaRole.Dialog, new() { Name = "API key" });
             await Expect(dialog).ToBeVisibleAsync();
-            await Expect(Page.GetByLabel("This farm wants an API key")).ToBeFocusedAsync();
+            await Expect(Page.GetByLabel("This farm needs an API key")).ToBeFocusedAsync();
             await Page.Keyboard.PressAsync("Escape");
             await Expect(Page.GetByRole(AriaRole.Alert).Filter(new() { HasText = "no key was given" })).ToBeVisibleAsync();
             await Page.GetByRole(AriaRole.Alert).GetByRole(AriaRole.Button).ClickAsync();
             await Page.Keyboard.TypeAsync("mq_wrong");
             await Page.Keyboard.PressAsync("Enter");
             await Expect(dialog).ToContainTextAsync("The farm refused the key it was given.");
-            await Page.GetByLabel("This farm wants an API key").FillAsync(secret);
+            await Page.GetByLabel("This farm needs an API key").FillAsync(secret);
             await Button("Use this key").ClickAsync();
             await Expect(Heading("No jobs yet")).ToBeVisibleAsync();
             await Page.GetByLabel("Prompts", new() { Exact = true }).FillAsync("a cat\na dog");
@@ -128,7 +128,7 @@ public sealed class ConnectionTests(Chromium chromium) : PageTest(chromium)
         await Page.GetByLabel("Prompts", new() { Exact = true }).FillAsync("a cat");
         await Button("Make pictures").ClickAsync();
         ILocator alert = Page.GetByRole(AriaRole.Alert).Filter(new() { HasText = "the queue is full: 10,000 images wait" });
-        await Expect(alert).ToContainTextAsync("It is worth trying again in 1 min 30 s.");
+        await Expect(alert).ToContainTextAsync("Try again in 1 min 30 s.");
         farm.Refusal = null;
         await Button("Make pictures").ClickAsync();
         await SeePicturesAsync(1);

@@ -28,7 +28,7 @@ public sealed class ControlTests(Chromium chromium) : PageTest(chromium)
         await Button("Cancel").ClickAsync();
         ILocator question = Page.GetByRole(AriaRole.Alertdialog, new() { Name = "Cancel “victim”?" });
         await Expect(question).ToHaveAccessibleDescriptionAsync("0 pictures already written stay. The other 1 will not be made, and the job cannot be resumed.");
-        await Expect(Button("Leave it")).ToBeFocusedAsync(); // Enter by mistake destroys nothing
+        await Expect(Button("Go back")).ToBeFocusedAsync(); // Enter by mistake destroys nothing
         await Page.Keyboard.PressAsync("Escape");
         await Expect(question).ToHaveCountAsync(0);
         await Expect(Button("Cancel")).ToBeFocusedAsync();

@@ -119,7 +119,7 @@ public sealed class GalleryTests(Chromium chromium) : PageTest(chromium)
         await SeePicturesAsync(120);
         Assert.Equal(120, await Page.Locator(".gallery li").CountAsync());
         Assert.InRange(await Page.EvaluateAsync<int>("() => document.querySelectorAll('*').length"), 1, 1500);
-        await Page.GetByLabel("A page").SelectOptionAsync("60");
+        await Page.GetByLabel("Per page").SelectOptionAsync("60");
         await Expect(Page.Locator(".gallery li")).ToHaveCountAsync(60);
     }
 

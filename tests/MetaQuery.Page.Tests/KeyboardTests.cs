@@ -82,7 +82,7 @@ public sealed class KeyboardTests(Chromium chromium) : PageTest(chromium)
 
         Assert.Equal(
             [
-                "Skip to the content", "MetaQuery.Farm", "Jobs", "Workers", "Enter an API key", "Switch to the dark theme", "Prompts", "Choose a file", "Pictures a prompt", "Name (optional)",
+                "Skip to the content", "MetaQuery.Farm", "Jobs", "Workers", "Enter an API key", "Switch to the dark theme", "Prompts", "Choose a file", "Pictures per prompt", "Name (optional)",
                 "Settings", "Make pictures", "All", "Active", "Finished", "Fill in three examples",
             ], order);
     }

@@ -4,13 +4,14 @@ const KEY = 'metaquery.key';
 
 /** What the API answered in place of what was wanted. */
 export class ApiError extends Error {
-  constructor(message, { status = 0, param = null, code = null, retryAfter = null } = {}) {
+  constructor(message, { status = 0, param = null, code = null, retryAfter = null, request = null } = {}) {
     super(message);
     this.name = 'ApiError';
     this.status = status;
     this.param = param;
     this.code = code;
     this.retryAfter = retryAfter;
+    this.request = request;
   }
 
   get isMissing() {
@@ -80,12 +81,13 @@ export async function errorOf(response) {
   const wait = Number(response.headers.get('Retry-After'));
   return new ApiError(message, {
     status: response.status, param: error.param ?? null, code: error.code ?? null, retryAfter: Number.isFinite(wait) && wait > 0 ? wait : null,
+    request: response.status >= 500 ? response.headers.get('x-request-id') : null,
   });
 }
 
 function plain(status) {
   const known = {
-    401: 'This farm wants an API key.', 403: 'This API key may not do that.', 404: 'There is no such thing here.', 413: 'That is more than this farm takes at once.',
+    401: 'This farm needs an API key.', 403: 'This API key may not do that.', 404: 'There is no such thing here.', 413: 'That is more than this farm takes at once.',
     429: 'Too many requests: try again a little later.', 502: 'The farm cannot be reached.', 503: 'The farm is not ready.', 504: 'The farm did not answer in time.',
   };
   return known[status] ?? `The farm answered with status ${status}.`;

@@ -8,7 +8,7 @@ import { toast } from './notices.js';
 // What may be asked of a job. What destroys is confirmed first, with what would be lost.
 const COMMANDS = [
   { name: 'pause', label: 'Pause', icon: 'pause', done: 'Paused' },
-  { name: 'resume', label: 'Resume', icon: 'play', done: 'Goes on' },
+  { name: 'resume', label: 'Resume', icon: 'play', done: 'Resumed' },
   { name: 'retry-failed', label: 'Retry failed', icon: 'retry', done: 'The failed pictures are tried again' },
   {
     name: 'cancel', label: 'Cancel', icon: 'stop', done: 'Cancelled',

@@ -30,7 +30,7 @@ export async function confirmAction({ title, text, action, danger = true }) {
         h('h2', { id: 'confirm-title' }, title),
         h('p', { id: 'confirm-text' }, text),
         h('div', { class: 'dialog-buttons' },
-          h('button', { type: 'button', autofocus: true, onclick: () => dialog.close() }, 'Leave it'),
+          h('button', { type: 'button', autofocus: true, onclick: () => dialog.close() }, 'Go back'),
           h('button', { type: 'button', class: danger ? 'danger' : 'primary', onclick: () => dialog.close('yes') }, action)));
     },
   });
@@ -53,7 +53,7 @@ export async function askForKey({ refused }) {
       } },
       h('h2', { id: 'key-title' }, 'API key'),
       refused && h('p', { class: 'error-text', role: 'alert' }, icon('failed'), ' The farm refused the key it was given.'),
-      h('label', { for: 'key-input' }, 'This farm wants an API key'),
+      h('label', { for: 'key-input' }, 'This farm needs an API key'),
       input,
       h('p', { id: 'key-help', class: 'hint' }, 'Kept in this browser tab until it is closed, and sent to this farm only. Whoever runs the farm gives out keys.'),
       h('div', { class: 'dialog-buttons' },

@@ -16,7 +16,8 @@ export function errorBox(error, { title = 'That did not work', again = null, act
     h('div', null,
       h('strong', null, title),
       h('p', null, error.message),
-      error.retryAfter && h('p', { class: 'hint' }, `It is worth trying again in ${duration(error.retryAfter)}.`),
+      error.retryAfter && h('p', { class: 'hint' }, `Try again in ${duration(error.retryAfter)}.`),
+      error.request && h('p', { class: 'hint' }, 'Request ', h('code', null, error.request)),
       again && h('button', { type: 'button', onclick: again }, icon('retry'), action)));
 }
 
@@ -29,6 +30,9 @@ export function notice(name, text) {
   else lines.delete(name);
   fill(document.getElementById('notices'), [...lines.values()].map((line) => h('p', null, icon('warning'), h('span', null, line))));
 }
+
+/** Until the first answer is there; shows itself only where that takes a while. */
+export const loading = () => h('p', { class: 'empty loading' }, 'Loading…');
 
 /** Shown where there is nothing yet: what this is for, and what to do. */
 export function emptyState(title, ...content) {

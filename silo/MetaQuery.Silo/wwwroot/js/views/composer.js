@@ -7,6 +7,7 @@ import { errorBox, toast } from '../ui/notices.js';
 import { readDraft, saveDraft, settingsFields } from './settings.js';
 
 const KINDS = /\.(txt|jsonl|ndjson|csv)$/i;
+const MOST_IN_JSON = 5000; // more prompts than these go as a file
 const EXAMPLES = ['a red apple, noto style', 'a sleeping cat, noto style', 'a blue sailing boat, noto style'];
 
 /** The form that makes a job: prompts written down, one a line, or a file of them. */
@@ -42,7 +43,7 @@ export function composer() {
     take(chooser.files);
     chooser.value = '';
   });
-  setUpDrop(drop, take);
+  setUpDrop(form, drop, take);
   const forget = onModel((model) => settings.showModel(model));
   showUsage();
   changed();
@@ -69,7 +70,7 @@ export function composer() {
     saveDraft({ prompts: prompts.value, ...settings.draft() });
     const many = settings.imagesPerPrompt();
     if (file) {
-      tally.textContent = many === 1 ? 'One picture a line of the file' : `${plural(many, 'picture')} a line of the file`;
+      tally.textContent = many === 1 ? 'One picture per line of the file' : `${plural(many, 'picture')} per line of the file`;
     } else {
       const written = lines().length;
       tally.textContent = written === 0 ? '' : `${plural(written, 'prompt')}, ${plural(written * many, 'picture')}`;
@@ -133,19 +134,21 @@ export function composer() {
     const label = submit.querySelector('span');
     label.textContent = 'Sending…';
     try {
-      const body = settings.body(file ? {} : { prompts: lines() }, Boolean(file));
-      const job = file
-        ? await api.submitFile(file, body, keyFor(`${file.name} ${file.size} ${file.lastModified} ${body}`), (share) => (label.textContent = `Sending… ${percent(share)}`))
+      const written = lines();
+      const upload = file ?? (written.length > MOST_IN_JSON ? new File([written.join('\n')], 'prompts.txt', { lastModified: 0 }) : null);
+      const body = settings.body(upload ? {} : { prompts: written }, upload);
+      const job = upload
+        ? await api.submitFile(upload, body, keyFor(`${upload.name} ${upload.size} ${upload.lastModified} ${body}`), (share) => (label.textContent = `Sending… ${percent(share)}`))
         : await api.submit(body, keyFor(body));
       idempotency = null;
       prompts.value = '';
       changed();
-      toast(`Taken: ${job.name || job.id}`);
+      toast(`Submitted: ${job.name || job.id}`);
       location.hash = jobHash(job.id);
     } catch (error) {
       const field = error.param ? (error.param.startsWith('prompts') ? prompts : settings.field(error.param)) : null;
       if (field && !field.hidden) mark(field, error.message);
-      else showProblem(error, 'The job was not taken');
+      else showProblem(error, 'The job was not accepted');
     } finally {
       busy = false;
       submit.removeAttribute('aria-disabled');
@@ -183,25 +186,29 @@ function mark(field, message) {
   }, { once: true });
 }
 
-function setUpDrop(zone, take) {
+const hasFiles = (event) => event.dataTransfer?.types.includes('Files');
+
+// A file that misses its place must not take the page's.
+for (const type of ['dragover', 'drop']) window.addEventListener(type, (event) => hasFiles(event) && event.preventDefault());
+
+function setUpDrop(zone, mark, take) {
   let depth = 0;
-  const hasFiles = (event) => event.dataTransfer?.types.includes('Files');
   zone.addEventListener('dragenter', (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
     depth++;
-    zone.classList.add('over');
+    mark.classList.add('over');
   });
   zone.addEventListener('dragover', (event) => hasFiles(event) && event.preventDefault());
   zone.addEventListener('dragleave', () => {
     depth = Math.max(0, depth - 1);
-    if (depth === 0) zone.classList.remove('over');
+    if (depth === 0) mark.classList.remove('over');
   });
   zone.addEventListener('drop', (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
     depth = 0;
-    zone.classList.remove('over');
+    mark.classList.remove('over');
     take(event.dataTransfer.files);
   });
 }

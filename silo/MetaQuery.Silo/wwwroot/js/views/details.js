@@ -1,10 +1,12 @@
-import { fill, h } from '../dom.js';
+import { fill, h, icon } from '../dom.js';
 import { count, duration, moment, words } from '../format.js';
+import { jobsHash } from '../router.js';
 import { copyButton } from '../ui/copy.js';
+import { readDraft, saveDraft } from './settings.js';
 
 const SETTINGS = [
-  ['size', 'Size'], ['steps', 'Steps'], ['guidance', 'Guidance'], ['negative_prompt', 'Negative prompt'], ['seed', 'Seed'], ['images_per_prompt', 'Pictures a prompt'],
-  ['samples_per_shard', 'Pictures a shard'], ['format', 'Format'], ['quality', 'Quality'], ['batch_size', 'Batch size'],
+  ['size', 'Size'], ['steps', 'Steps'], ['guidance', 'Guidance'], ['negative_prompt', 'Negative prompt'], ['seed', 'Seed'], ['images_per_prompt', 'Pictures per prompt'],
+  ['samples_per_shard', 'Pictures per shard'], ['format', 'Format'], ['quality', 'Quality'], ['batch_size', 'Batch size'],
 ];
 
 /** What the job is: its settings with all defaults filled in, its times, the lines passed over. */
@@ -28,10 +30,17 @@ export function detailsSection(root) {
           ['Took', job.started_at && job.finished_at && duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000)],
           ['Kept until', job.expires_at && moment(job.expires_at)],
         ]),
-        job.skipped_lines?.length > 0 && h('section', null, h('h2', null, 'Lines passed over'), h('ul', { class: 'skipped' }, job.skipped_lines.map((line) => h('li', null, line))))));
+        h('p', null, h('button', { type: 'button', onclick: () => again(job) }, icon('plus'), 'Use these settings for a new job')),
+        job.skipped_lines?.length > 0 && h('section', null, h('h2', null, 'Skipped lines'), h('ul', { class: 'skipped' }, job.skipped_lines.map((line) => h('li', null, line))))));
     },
     close() {},
   };
+}
+
+function again(job) {
+  const settings = Object.fromEntries(Object.entries({ ...job.settings, priority: job.priority }).map(([name, value]) => [name, String(value)]));
+  saveDraft({ ...readDraft(), ...settings });
+  location.hash = jobsHash();
 }
 
 function block(title, rows) {

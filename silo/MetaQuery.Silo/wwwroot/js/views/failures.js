@@ -4,13 +4,18 @@ import { count, plural } from '../format.js';
 import { emptyState, errorBox } from '../ui/notices.js';
 
 const SHOWN = 500;
+const EVERY_MS = 1500; // a job that fails fast is not asked after every failure
 
 /** Pictures given up, gathered by their reason. */
 export function failuresSection(root, id, { job }) {
   let shown = null;
+  let shownOnce = false;
+  let timer = null;
   const stop = new AbortController();
 
   async function load() {
+    timer = null;
+    shownOnce = true;
     try {
       const failures = (await api.failures(id, stop.signal)).data;
       const reasons = Map.groupBy ? Map.groupBy(failures, (one) => one.reason) : group(failures);
@@ -26,9 +31,12 @@ export function failuresSection(root, id, { job }) {
       if (next.counts.failed === shown) return;
       shown = next.counts.failed;
       if (shown === 0) fill(root, emptyState('No failures', h('p', null, 'A picture that cannot be made is listed here with its reason; the job goes on without it.')));
-      else load();
+      else timer ??= setTimeout(load, shownOnce ? EVERY_MS : 0);
     },
-    close: () => stop.abort(),
+    close() {
+      stop.abort();
+      clearTimeout(timer);
+    },
   };
 }
 

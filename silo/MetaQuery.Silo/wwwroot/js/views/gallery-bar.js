@@ -44,7 +44,7 @@ export function galleryBar({ onPage, onFollow, onSize }) {
   const element = h('div', { class: 'gallery-bar', role: 'group', 'aria-label': 'Gallery' }, where, pager, followField,
     h('span', { class: 'sizes' },
       h('label', { for: 'gallery-thumb' }, 'Size '), thumbs,
-      h('label', { for: 'gallery-size' }, 'A page '), sizes));
+      h('label', { for: 'gallery-size' }, 'Per page '), sizes));
 
   function showThumb() {
     const list = element.parentElement?.querySelector('.gallery');

@@ -9,6 +9,7 @@ import { galleryBar } from './gallery-bar.js';
 import { knownSample, loadSamples, pageOf, pageSize } from './samples.js';
 
 const TOGETHER_MS = 250; // new pictures are fetched together, not one by one
+const FAILURES_MS = 1500;
 
 /** The pictures of a job by their place in it, a page at a time: a place that is not made yet is an empty cell, so nothing moves when it is. */
 export function gallerySection(root, id, { job, place }) {
@@ -26,6 +27,7 @@ export function gallerySection(root, id, { job, place }) {
   let wanted = null; // { from, to }: a range with new pictures
   let timer = null;
   let failedShown = 0;
+  let failuresTimer = null;
   let written = job().counts.written;
 
   list.addEventListener('keydown', moveFocus);
@@ -96,6 +98,8 @@ export function gallerySection(root, id, { job, place }) {
   }
 
   async function loadFailures() {
+    clearTimeout(failuresTimer);
+    failuresTimer = null;
     failedShown = job().counts.failed;
     try {
       const failures = (await api.failures(id, stop.signal)).data;
@@ -157,7 +161,7 @@ export function gallerySection(root, id, { job, place }) {
       const to = Math.min(start + pageSize(), images);
       if (cells.size !== Math.max(0, to - start)) open(pageOf(start));
       else showBar();
-      if (next.counts.failed !== failedShown) loadFailures();
+      if (next.counts.failed !== failedShown) failuresTimer ??= setTimeout(loadFailures, FAILURES_MS);
       // Events name the latest pictures only where there were many: then the page is looked through.
       if (next.counts.written > written) want(firstMissing(), start + cells.size);
       written = next.counts.written;
@@ -180,6 +184,7 @@ export function gallerySection(root, id, { job, place }) {
     close() {
       stop.abort();
       clearTimeout(timer);
+      clearTimeout(failuresTimer);
     },
   };
 

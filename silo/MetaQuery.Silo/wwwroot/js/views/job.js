@@ -6,7 +6,7 @@ import { jobHash, jobsHash } from '../router.js';
 import { actionButtons } from '../ui/actions.js';
 import { askForKey } from '../ui/dialog.js';
 import { isFinal, jobTitle, parts, progressBar, progressText, stateBadge } from '../ui/job-parts.js';
-import { emptyState, errorBox } from '../ui/notices.js';
+import { emptyState, errorBox, loading } from '../ui/notices.js';
 import { detailsSection } from './details.js';
 import { failuresSection } from './failures.js';
 import { filesSection } from './files.js';
@@ -35,7 +35,7 @@ export function jobView(root, route) {
   const left = h('dd', null, '–');
   const done = h('dd', null, '–');
   const leftLabel = h('dt', null, 'Time left');
-  const problem = h('div');
+  const problem = h('div', null, loading());
   const actions = actionButtons({
     onDone(command, after) {
       if (command === 'delete') location.hash = jobsHash();

@@ -1,12 +1,11 @@
-import { api } from '../api.js';
+import { api, setKey } from '../api.js';
 import { fill, h, icon, keyed, setAttribute, setText } from '../dom.js';
 import { ago, count, duration, moment, rate } from '../format.js';
 import { jobHash, jobsHash } from '../router.js';
 import { actionButtons } from '../ui/actions.js';
 import { ACTIVE, doneShare, FINISHED, isFinal, jobTitle, parts, progressBar, stateBadge } from '../ui/job-parts.js';
-import { emptyState, errorBox } from '../ui/notices.js';
+import { emptyState, errorBox, loading } from '../ui/notices.js';
 import { poll } from '../ui/polling.js';
-import { setKey } from '../api.js';
 import { askForKey } from '../ui/dialog.js';
 import { composer } from './composer.js';
 
@@ -33,7 +32,7 @@ export function jobsView(root, route) {
       h('th', { scope: 'col', role: 'columnheader', class: name === 'Pictures/s' || name === 'Time left' ? 'number' : null },
         name === 'Actions' ? h('span', { class: 'visually-hidden' }, name) : name)))),
     body);
-  const empty = h('div');
+  const empty = h('div', null, loading());
   const filters = h('nav', { class: 'filters', 'aria-label': 'Which jobs' });
   const newer = h('button', { type: 'button', onclick: () => turn(back.pop() ?? null) }, icon('left'), 'Newer');
   const older = h('button', { type: 'button', onclick: () => {
@@ -78,7 +77,7 @@ export function jobsView(root, route) {
 
   function showEmpty(isEmpty) {
     if (!isEmpty) empty.replaceChildren();
-    else if (empty.childElementCount === 0) {
+    else if (empty.querySelector('h2') === null) {
       fill(empty, filter().name || after
         ? emptyState('No such jobs', h('p', null, h('a', { href: jobsHash() }, 'Show all jobs')))
         : emptyState('No jobs yet',
@@ -95,6 +94,7 @@ export function jobsView(root, route) {
       const value = await askForKey({ refused: false });
       if (value) setKey(value);
     } : () => jobs.now();
+    empty.querySelector('.loading')?.remove();
     fill(problem, errorBox(error, { title, again, action: error.status === 401 ? 'Enter an API key' : 'Try again' }));
   }
 

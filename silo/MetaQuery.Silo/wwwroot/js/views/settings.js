@@ -14,7 +14,7 @@ const FIELDS = [
   { name: 'format', label: 'Format', choices: ['png', 'jpg', 'webp'] },
   { name: 'quality', label: 'Quality', kind: 'whole', least: 1, most: 100, placeholder: '95', hint: 'Of jpg and webp.' },
   { name: 'priority', label: 'Priority', choices: ['bulk', 'interactive'], hint: 'Interactive jobs go first.' },
-  { name: 'samples_per_shard', label: 'Pictures a shard', kind: 'whole', least: 1, most: 10_000_000, placeholder: '10000' },
+  { name: 'samples_per_shard', label: 'Pictures per shard', kind: 'whole', least: 1, most: 10_000_000, placeholder: '10000' },
 ];
 
 export function readDraft() {
@@ -43,10 +43,10 @@ export function settingsFields(draft, changed) {
   for (const field of FIELDS) inputs[field.name] = input(field, draft[field.name]);
   for (const each of Object.values(inputs)) each.addEventListener('input', changed);
 
-  const skip = h('div', { class: 'field check wide', hidden: true }, inputs.skip_invalid, h('label', { for: 'set-skip_invalid' }, 'Pass over bad lines of the file and list them'));
+  const skip = h('div', { class: 'field check wide', hidden: true }, inputs.skip_invalid, h('label', { for: 'set-skip_invalid' }, 'Skip bad lines of the file and list them'));
   const limits = h('p', { class: 'hint wide' });
   const main = h('div', { class: 'fields' },
-    labelled('images_per_prompt', 'Pictures a prompt', inputs.images_per_prompt),
+    labelled('images_per_prompt', 'Pictures per prompt', inputs.images_per_prompt),
     labelled('name', 'Name (optional)', inputs.name),
     skip);
   const more = h('details', { class: 'settings', open: FIELDS.some((field) => draft[field.name] && draft[field.name] !== field.choices?.[0]) },
@@ -74,7 +74,7 @@ export function settingsFields(draft, changed) {
     check() {
       const images = value('images_per_prompt');
       if (!/^\d+$/.test(images) || Number(images) < 1 || Number(images) > 100_000) {
-        return { field: inputs.images_per_prompt, message: 'Pictures a prompt: a whole number from 1 to 100,000.' };
+        return { field: inputs.images_per_prompt, message: 'Pictures per prompt: a whole number from 1 to 100,000.' };
       }
       for (const field of FIELDS) {
         const message = problemOf(field, value(field.name));
@@ -83,10 +83,11 @@ export function settingsFields(draft, changed) {
       return null;
     },
     /** The job as JSON text. */
-    body(prompts, hasFile) {
+    body(prompts, file) {
       const job = { ...prompts, images_per_prompt: Number(value('images_per_prompt')) };
-      if (value('name')) job.name = value('name');
-      if (hasFile && inputs.skip_invalid.checked) job.skip_invalid = true;
+      const name = value('name') || (file?.lastModified ? file.name.replace(/\p{C}/gu, '').slice(0, 200) : '');
+      if (name) job.name = name;
+      if (file && inputs.skip_invalid.checked) job.skip_invalid = true;
       for (const { name, kind, choices } of FIELDS) {
         const text = value(name);
         if (text === '' || kind === 'digits' || (choices && text === choices[0]) || (name === 'quality' && value('format') === 'png')) continue;

@@ -3,7 +3,7 @@ import { fill, h, icon, keyed, setAttribute, setText } from '../dom.js';
 import { ago, bytes, count, duration, moment, percent, plural, rate, words } from '../format.js';
 import { jobHash } from '../router.js';
 import { askForKey, confirmAction } from '../ui/dialog.js';
-import { emptyState, errorBox, toast } from '../ui/notices.js';
+import { emptyState, errorBox, loading, toast } from '../ui/notices.js';
 import { poll } from '../ui/polling.js';
 
 const TONES = { running: 'good', draining: 'warning', drained: 'off' };
@@ -16,7 +16,7 @@ export function workersView(root) {
   const problem = h('div');
   const summary = h('p', { class: 'about' });
   const list = h('ul', { class: 'workers' });
-  const empty = h('div');
+  const empty = h('div', null, loading());
   const cache = h('div', { class: 'counters' });
   fill(root, h('h1', null, 'Workers'), problem, summary, list, empty,
     h('section', { class: 'cache', 'aria-labelledby': 'cache-title' }, h('h2', { id: 'cache-title' }, 'Condition cache'),
@@ -29,7 +29,7 @@ export function workersView(root) {
     const [workers, counters, asker] = await Promise.all([api.workers(signal), api.cache(signal), api.usage(signal)]);
     mayDrain = asker.admin;
     problem.replaceChildren();
-    showWorkers(workers.data);
+    showWorkers(workers.data.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
     showCache(counters);
   }
 
@@ -48,7 +48,7 @@ export function workersView(root) {
     setText(summary, workers.length === 0 ? '' : `${plural(workers.length, 'worker')}, ${count(busy)} of ${plural(slots, 'slot')} at work, ${rate(speed)} pictures/s`);
     keyed(list, workers, (worker) => worker.id, () => workerCard({ mayDrain: () => mayDrain, onDone: () => polling.now(), onError: showError }));
     if (workers.length > 0) empty.replaceChildren();
-    else if (empty.childElementCount === 0) {
+    else if (empty.querySelector('h2') === null) {
       fill(empty, emptyState('No workers', h('p', null, 'Jobs wait until one joins. “./farm serve” brings its own; beside a farm that uses Redis, start more on any machine that sees it:'),
         h('pre', null, './farm worker --redis HOST:PORT --slots 2')));
     }
@@ -87,7 +87,7 @@ function workerCard({ mayDrain, onDone, onError }) {
     if (!sure) return;
     try {
       await api.drain(id);
-      toast(`Drains: ${id}`);
+      toast(`Draining: ${id}`);
       onDone();
     } catch (error) {
       onError(error, `${id} was not drained`);
