@@ -11,6 +11,7 @@ internal static class RootCommandFactory
         GenerateCommand.Create(),
         JobCommand.Create(),
         DemoCommand.Create(),
+        WorkerRun.AddTo(new Command("worker", "Work for a farm's head over Redis; SIGTERM drains.")),
         ChatCommand.Create(),
         ModelsCommand.Create(),
     };

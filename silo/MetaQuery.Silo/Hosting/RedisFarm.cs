@@ -29,6 +29,8 @@ public sealed record RedisFarmOptions
 /// <summary>One process' way into a farm over Redis: the connection with what head and workers both need.</summary>
 public sealed class RedisFarm : IAsyncDisposable
 {
+    private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(500);
+
     private RedisFarm(RedisFarmOptions options, RedisConnection connection) => (Options, Connection) = (options, connection);
 
     public RedisFarmOptions Options { get; }
@@ -43,6 +45,22 @@ public sealed class RedisFarm : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         return new RedisFarm(options, await RedisConnection.ConnectAsync(options.Redis, cancellationToken));
+    }
+
+    /// <summary>The queue as a worker sees it; waits where Redis cannot be reached just now.</summary>
+    public async Task<RedisWorkQueue> OpenQueueAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            try
+            {
+                return await RedisWorkQueue.OpenAsync(Connection, Queue);
+            }
+            catch (WorkQueueException)
+            {
+                await Task.Delay(AskAgain, cancellationToken);
+            }
+        }
     }
 
     public RedisWorkerRegistry CreateRegistry() => new(Connection, Options.LeaseTime);

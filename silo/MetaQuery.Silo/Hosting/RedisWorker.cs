@@ -50,7 +50,7 @@ public static class RedisWorker
         {
             await FindHeadAsync(options.Farm.DataFolder, drain);
             using LocalModel model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, options.Roles, options.Device);
-            await using RedisWorkQueue queue = await RedisWorkQueue.OpenAsync(farm.Connection, farm.Queue);
+            await using RedisWorkQueue queue = await farm.OpenQueueAsync(drain);
             using var host = new WorkerHost(model, queue, farm.CreateRegistry(), farm.CreateCache(options.CacheMemoryBytes), new WorkerOptions
             {
                 Roles = options.Roles,

@@ -90,7 +90,7 @@ public sealed class DiskConditionTier : IConditionTier
         }
 
         isCorrupt = true;
-        File.Delete(path);
+        Delete(path);
         Forget(name);
         return null;
     }
@@ -160,6 +160,18 @@ public sealed class DiskConditionTier : IConditionTier
         }
     }
 
+    private static void Delete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, path);
+        }
+    }
+
     private string PathOf(string name) => Path.Combine(_folder, name + ".condition");
 
     private void DropOldest()
@@ -178,7 +190,7 @@ public sealed class DiskConditionTier : IConditionTier
                 Drop(oldest);
             }
 
-            File.Delete(PathOf(name));
+            Delete(PathOf(name));
         }
     }
 

@@ -89,7 +89,7 @@ public sealed class WorkerHost : IDisposable
         try
         {
             using CancellationTokenRegistration stopping = stop.Register(() => Shut(stop: true));
-            await JoinAsync(stop);
+            await JoinAsync();
             using IDisposable withdrawn = _queue.OnWithdrawn(_desk.Withdraw);
             await WorkAsync(finisher);
         }
@@ -115,15 +115,15 @@ public sealed class WorkerHost : IDisposable
     private static string NewId() =>
         $"{new string([.. Environment.MachineName.ToLowerInvariant().Select(letter => char.IsAsciiLetterOrDigit(letter) ? letter : '-')])}-{Environment.ProcessId}-{RandomNumberGenerator.GetString("abcdefghijklmnopqrstuvwxyz", 8)}";
 
-    private async Task JoinAsync(CancellationToken stop)
+    private async Task JoinAsync()
     {
         try
         {
-            await _keeper.JoinAsync(stop);
+            await _keeper.JoinAsync(_shut.Token);
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (_shut.IsCancellationRequested)
         {
-            // stopped before it began: the rest ends at once
+            // drained or stopped before it began: the rest ends at once
         }
     }
 
