@@ -21,8 +21,7 @@ public sealed class StableDiffusionTests : IDisposable
 
     public StableDiffusionTests()
     {
-        File.WriteAllText(
-            Path.Combine(_folder, "config.json"), """{"model_type": "metaquery", "mllm": "mllm.gguf", "num_metaqueries": 7, "loss_type": "diff", "condition_channels": 24}""");
+        Configure("\"condition_channels\": 24");
         // The half that makes conditions is not opened here.
         File.WriteAllText(Path.Combine(_folder, "mllm.gguf"), "");
         File.WriteAllText(Path.Combine(_folder, "metaquery.safetensors"), "");
@@ -37,6 +36,9 @@ public sealed class StableDiffusionTests : IDisposable
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private void Configure(string line) => File.WriteAllText(
+        Path.Combine(_folder, "config.json"), $$"""{"model_type": "metaquery", "mllm": "mllm.gguf", "num_metaqueries": 7, "loss_type": "diff", {{line}}}""");
 
     private static byte[] Condition(int seed)
     {
@@ -132,6 +134,24 @@ public sealed class StableDiffusionTests : IDisposable
         Directory.Delete(Path.Combine(_folder, "unet"), recursive: true);
         Directory.Delete(Path.Combine(_folder, "transformer"), recursive: true);
         Refused<CheckpointException>("transformer/config.json is missing", () => MetaQueryModelFolder.Open(_folder));
+    }
+
+    [Theory]
+    [InlineData("condition_channels", 768, "24")]
+    [InlineData("in_channels", 16, "4")]
+    [InlineData("vae_downsample_f", 8, "2")]
+    public void A_folder_that_states_other_sizes_than_its_parts_have_is_refused_with_both(string key, int stated, string found)
+    {
+        Configure($"\"{key}\": {stated}");
+        Refused<CheckpointException>($"{key} = {stated}, this network and the autoencoder have {found}", () => ImageModel.Load(MetaQueryModelFolder.Open(_folder)));
+    }
+
+    [Fact]
+    public void The_folders_input_size_is_the_size_unless_asked_otherwise()
+    {
+        Configure("\"input_size\": 12");
+        using var model = ImageModel.Load(MetaQueryModelFolder.Open(_folder));
+        Assert.Equal((12, 24), (model.LatentSize, model.DefaultSizePixels));
     }
 
     [Theory]

@@ -29,7 +29,7 @@ public sealed record ImageModelOptions
 }
 
 /// <summary>What a model's pictures can be, and how they are computed on this machine.</summary>
-/// <param name="DefaultSizePixels">Height and width that the network was trained at.</param>
+/// <param name="DefaultSizePixels">Height and width unless asked otherwise: of the folder's input_size, else what the network was trained at.</param>
 /// <param name="SizeMultiplePixels">What a picture's height and width must be multiples of.</param>
 /// <param name="MinSizePixels">Smallest height or width.</param>
 /// <param name="MaxSidePixels">Largest height or width.</param>
@@ -43,10 +43,9 @@ public sealed class ImageModel : IDisposable
     private readonly DiffusionNetwork network;
     private readonly DecoderNetwork decoder;
 
-    private ImageModel(string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions options)
+    private ImageModel(ImageModelTraits traits, string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions options)
     {
-        Options = options;
-        Traits = Describe(networkFolder, vaeFolder, options);
+        (Traits, Options) = (traits, options);
         Scheduler = Schedulers.ForMetaQuery(HuggingFaceFolder.Open(schedulerFolder).ReadSchedulerConfig().Find);
         network = DiffusionNetwork.Load(networkFolder, options);
         try
@@ -70,8 +69,8 @@ public sealed class ImageModel : IDisposable
     /// <summary>Channels of the latents.</summary>
     public int LatentChannels => network.Traits.LatentChannels;
 
-    /// <summary>Latent height and width that the network was trained at.</summary>
-    public int LatentSize => network.Traits.SampleSize;
+    /// <summary>Latent height and width unless asked otherwise: the folder's input_size, else what the network was trained at.</summary>
+    public int LatentSize => Traits.DefaultSizePixels / PixelsPerLatent;
 
     /// <summary>Pixels along a side per latent.</summary>
     public int PixelsPerLatent => decoder.Traits.Ratio;
@@ -85,7 +84,7 @@ public sealed class ImageModel : IDisposable
     /// <summary>What a picture's height and width must be multiples of.</summary>
     public int SizeMultiplePixels => Traits.SizeMultiplePixels;
 
-    /// <summary>Height and width that the network was trained at.</summary>
+    /// <summary>Height and width of pictures unless asked otherwise.</summary>
     public int DefaultSizePixels => Traits.DefaultSizePixels;
 
     /// <summary>Smallest height or width.</summary>
@@ -104,19 +103,25 @@ public sealed class ImageModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(folder);
         ArgumentNullException.ThrowIfNull(options);
-        return Describe(folder.NetworkFolder, folder.VaeFolder, options);
+        return Describe(folder.NetworkFolder, folder.VaeFolder, options, folder.Config);
     }
 
     /// <param name="folder">A MetaQuery model.</param>
     /// <param name="options">Defaults to float32 on the CPU.</param>
     /// <exception cref="CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
     /// <exception cref="SchedulerException">The scheduler is not supported.</exception>
-    public static ImageModel Load(MetaQueryModelFolder folder, ImageModelOptions? options = null) =>
-        Load(folder.NetworkFolder, folder.VaeFolder, folder.SchedulerFolder, options);
+    public static ImageModel Load(MetaQueryModelFolder folder, ImageModelOptions? options = null)
+    {
+        options ??= new ImageModelOptions();
+        return new ImageModel(Describe(folder, options), folder.NetworkFolder, folder.VaeFolder, folder.SchedulerFolder, options);
+    }
 
     /// <inheritdoc cref="Load(MetaQueryModelFolder, ImageModelOptions?)"/>
-    public static ImageModel Load(string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions? options = null) =>
-        new(networkFolder, vaeFolder, schedulerFolder, options ?? new ImageModelOptions());
+    public static ImageModel Load(string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions? options = null)
+    {
+        options ??= new ImageModelOptions();
+        return new ImageModel(Describe(networkFolder, vaeFolder, options, config: null), networkFolder, vaeFolder, schedulerFolder, options);
+    }
 
     /// <summary>The network as one slot uses it.</summary>
     /// <param name="threads">Of the fused kernels; plain operators use libtorch's own number.</param>
@@ -147,7 +152,7 @@ public sealed class ImageModel : IDisposable
         decoder.Dispose();
     }
 
-    private static ImageModelTraits Describe(string networkFolder, string vaeFolder, ImageModelOptions options)
+    private static ImageModelTraits Describe(string networkFolder, string vaeFolder, ImageModelOptions options, MetaQueryConfig? config)
     {
         if (options.Dtype is not (ScalarType.Float32 or ScalarType.BFloat16))
         {
@@ -161,9 +166,28 @@ public sealed class ImageModel : IDisposable
             throw new CheckpointException($"{networkFolder}: latents of {net.LatentChannels} channels do not fit the autoencoder's {vae.LatentChannels}");
         }
 
+        ReadOnlySpan<(string Key, int? Stated, int Found)> values =
+        [
+            ("condition_channels", config?.ConditionChannels, net.ConditionChannels), ("in_channels", config?.InChannels, net.LatentChannels),
+            ("vae_downsample_f", config?.VaeDownsampleFactor, vae.Ratio),
+        ];
+        foreach (var (key, stated, found) in values)
+        {
+            if (stated is { } number && number != found)
+            {
+                throw new CheckpointException($"{networkFolder}: the model's config.json states {key} = {number}, this network and the autoencoder have {found}");
+            }
+        }
+
+        var latentSize = config?.InputSize ?? net.SampleSize;
+        if (latentSize % net.LatentMultiple != 0)
+        {
+            throw new CheckpointException($"{networkFolder}: latents of {latentSize} x {latentSize} are not divisible into the network's patches of {net.LatentMultiple}");
+        }
+
         var multiple = vae.Ratio * net.LatentMultiple;
         return new ImageModelTraits(
-            net.SampleSize * vae.Ratio, multiple, multiple, net.MaxSidePixels / multiple * multiple,
+            latentSize * vae.Ratio, multiple, multiple, net.MaxSidePixels / multiple * multiple,
             net.KernelPath == "plain" ? "plain" : (vae.IsFused ? "fused3-" : "fused3-plain-decoder-") + net.KernelPath);
     }
 }
