@@ -149,6 +149,134 @@ public sealed class ConditionCacheTests
         Assert.True(await second);
     }
 
+    [Fact]
+    public void Tiers_are_asked_in_their_order_and_each_gets_what_it_keeps()
+    {
+        using var work = new Workspace();
+        var shared = new SharedTier();
+        var disk = new DiskConditionTier(work["conditions"], 1 << 20);
+        var cache = new ConditionCache(memoryBudgetBytes: 0, [shared, disk], shared);
+        Assert.True(Get(cache, "often", keepOnDisk: true));
+        Assert.True(Get(cache, "once"));
+        Assert.Equal((16, 1), (shared.Bytes, Directory.GetFiles(work["conditions"]).Length));
+        Assert.False(Get(cache, "often", keepOnDisk: true));
+        Assert.False(Get(cache, "once"));
+        ConditionCacheCounters counters = cache.Counters;
+        Assert.Equal((2, 0, 2, 0), (counters.RedisHits, counters.DiskHits, counters.Misses, counters.MadeAgain));
+        shared.Evict(Lookup("often").Key);
+        shared.Evict(Lookup("once").Key);
+        Assert.False(Get(cache, "often", keepOnDisk: true));
+        Assert.True(Get(cache, "once"));
+        counters = cache.Counters;
+        Assert.Equal((2, 1, 3, 1), (counters.RedisHits, counters.DiskHits, counters.Misses, counters.MadeAgain));
+    }
+
+    [Fact]
+    public void A_condition_is_put_where_others_find_it_from_wherever_it_is()
+    {
+        using var work = new Workspace();
+        var shared = new SharedTier();
+        Get(new ConditionCache(0, new DiskConditionTier(work["conditions"], 1 << 20)), "a", keepOnDisk: true);
+        var cache = new ConditionCache(1 << 20, [shared, new DiskConditionTier(work["conditions"], 1 << 20)]);
+        Assert.False(cache.TryPublish(Lookup("b")));
+        Assert.True(cache.TryPublish(Lookup("a")));
+        Assert.Equal(Encode("a"), shared.TryRead(Lookup("a").Key, out _));
+        Assert.Equal(0, cache.Counters.Misses);
+    }
+
+    [Fact]
+    public void A_process_waits_while_another_makes_the_condition_and_takes_over_when_that_one_dies()
+    {
+        var shared = new SharedTier();
+        var ours = new ConditionCache(1 << 20, [shared], shared);
+        IDisposable theirs = shared.TryTake(Lookup("a").Key)!;
+        using (ConditionFlights flights = ours.Depart([Lookup("a"), Lookup("b")]))
+        {
+            Assert.Equal("b", Assert.Single(flights.ToMake).Request.Caption);
+            Assert.Equal([(0, null)], flights.Elsewhere);
+            flights.Land([Encode("b")]);
+        }
+
+        theirs.Dispose(); // its right ran out
+        using ConditionFlights again = ours.Depart([Lookup("a"), Lookup("b")]);
+        Assert.Equal("a", Assert.Single(again.ToMake).Request.Caption);
+        Assert.Equal(Encode("b"), again.Found[1]);
+    }
+
+    [Fact]
+    public void What_another_process_made_between_the_look_and_the_right_is_not_made_again()
+    {
+        var shared = new SharedTier();
+        int reads = 0;
+        // it lands right after this cache has looked for it in vain
+        shared.Before = () =>
+        {
+            if (++reads == 2)
+            {
+                shared.Before = () => { };
+                shared.Write(Lookup("a").Key, Encode("a"));
+            }
+        };
+        using ConditionFlights flights = new ConditionCache(0, [shared], shared).Depart([Lookup("a")]);
+        Assert.Empty(flights.ToMake);
+        Assert.Equal(Encode("a"), flights.Found[0]);
+        Assert.NotNull(shared.TryTake(Lookup("a").Key));
+    }
+
+    [Fact]
+    public void A_landing_that_a_tier_interrupts_goes_on_where_it_was_and_counts_once()
+    {
+        var shared = new SharedTier();
+        var cache = new ConditionCache(1 << 20, [shared], shared);
+        using ConditionFlights flights = cache.Depart([Lookup("a"), Lookup("b")]);
+        int calls = 0;
+        shared.Before = () =>
+        {
+            if (++calls == 2)
+            {
+                throw new WorkQueueException("cut");
+            }
+        };
+        Assert.Throws<WorkQueueException>(() => flights.Land([Encode("a"), Encode("b")]));
+        flights.Land([Encode("a"), Encode("b")]);
+        Assert.Equal((2, 16), (cache.Counters.Misses, shared.Bytes));
+        Assert.Equal(3, calls);
+    }
+
+    [Fact]
+    public void What_killed_processes_left_half_written_goes_with_the_next_start_and_what_lives_stays()
+    {
+        using var work = new Workspace();
+        string folder = Directory.CreateDirectory(work["conditions"]).FullName;
+        string mine = TemporaryFiles.NameFor(Path.Combine(folder, "a.condition"));
+        string[] parts = mine.Split('~');
+        string dead = string.Join('~', parts[0], parts[1], "4194305", parts[3], "1"); // beyond the largest process id of Linux
+        string former = string.Join('~', parts[0], parts[1], parts[2], "600000000000000000", "1"); // this id belonged to an earlier process
+        string elsewhere = string.Join('~', parts[0], "another-host", parts[2], parts[3], "1");
+        string old = string.Join('~', parts[0], "another-host", parts[2], parts[3], "2");
+        foreach (string path in (string[])[mine, dead, former, elsewhere, old])
+        {
+            File.WriteAllText(path, "half");
+        }
+
+        File.SetLastWriteTimeUtc(old, DateTime.UtcNow.AddHours(-2));
+        _ = new DiskConditionTier(folder, 1 << 20);
+        Assert.Equal(new[] { mine, elsewhere }.Order(), Directory.GetFiles(folder).Order());
+    }
+
+    [Fact]
+    public void Processes_that_share_a_folder_keep_its_budget_together()
+    {
+        using var work = new Workspace();
+        DiskConditionTier[] tiers = [.. Enumerable.Range(0, 3).Select(_ => new DiskConditionTier(work["conditions"], budgetBytes: 52 * 32))];
+        for (int i = 0; i < 300; i++)
+        {
+            tiers[i % 3].Write(Lookup($"{i}").Key, Encode($"{i}"));
+        }
+
+        Assert.InRange(Directory.GetFiles(work["conditions"]).Length, 24, 32 + (3 * 3));
+    }
+
     private static bool Get(ConditionCache cache, string caption, bool keepOnDisk = false)
     {
         bool made = false;

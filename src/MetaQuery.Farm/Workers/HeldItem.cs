@@ -31,6 +31,8 @@ internal enum CancelCause { None, AllGone, Stopped, TimedOut }
 /// <summary>A batch in a slot.</summary>
 internal sealed class RunningBatch : IDisposable
 {
+    private static readonly TimeSpan LongestTimer = TimeSpan.FromDays(49); // what .NET's timers take
+
     private readonly CancellationTokenSource _cancel = new();
     private readonly ITimer _timer;
     private readonly TimeProvider _clock;
@@ -44,7 +46,7 @@ internal sealed class RunningBatch : IDisposable
     public RunningBatch(WorkRoles role, IReadOnlyList<HeldItem> rows, TimeSpan limit, TimeProvider clock)
     {
         (Role, Rows, Limit, _clock, _start) = (role, rows, limit, clock, clock.GetTimestamp());
-        _timer = clock.CreateTimer(_ => Cancel(CancelCause.TimedOut), null, limit, Timeout.InfiniteTimeSpan);
+        _timer = clock.CreateTimer(_ => Cancel(CancelCause.TimedOut), null, limit < LongestTimer ? limit : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     public WorkRoles Role { get; }
