@@ -29,14 +29,15 @@ internal sealed class TestFarm : IAsyncDisposable
         };
     }
 
-    public RedisQueueOptions Options { get; }
+    public RedisQueueOptions Options { get; private init; }
 
     public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>Another way to the server than the direct one.</summary>
     public string? Address { get; init; }
 
-    public string Inbox => Options.InboxFolder;
+    /// <summary>The inbox folder.</summary>
+    public string Inbox { get => Options.InboxFolder; init => Options = Options with { InboxFolder = value }; }
 
     /// <summary>Keys of this namespace, without its prefix.</summary>
     public string[] Keys => [.. _redis.Keys($"mq:{{{_namespace}}}:*").Select(key => key[$"mq:{{{_namespace}}}:".Length..])];

@@ -1,4 +1,5 @@
 using MetaQuery.Farm;
+using MetaQuery.Redis;
 
 namespace MetaQuery.Benchmarks.Farm;
 
@@ -6,7 +7,7 @@ namespace MetaQuery.Benchmarks.Farm;
 internal sealed class FarmSuite(BenchmarkReport report)
 {
     /// <summary>The parts by name, in the order they run.</summary>
-    public IReadOnlyList<(string Name, Func<Task> Measure)> Parts => [("queue", QueueInMemoryAsync)];
+    public IReadOnlyList<(string Name, Func<Task> Measure)> Parts => [("queue", QueueInMemoryAsync), ("redis", QueueInRedisAsync)];
 
     /// <exception cref="BenchmarkException">A part could not be measured.</exception>
     public static async Task<BenchmarkReport> RunAsync(IReadOnlyList<string> only)
@@ -48,5 +49,16 @@ internal sealed class FarmSuite(BenchmarkReport report)
         {
             folder.Delete(recursive: true);
         }
+    }
+
+    private async Task QueueInRedisAsync()
+    {
+        await using var redis = new RedisQueue(appendOnly: true);
+        RedisWorkFeed feed = await redis.OpenFeedAsync();
+        RedisWorkQueue queue = await redis.OpenQueueAsync();
+        var bench = new QueueThroughput(Tasks: 100_000, Batch: 64);
+        await (bench with { Tasks = 20_000 }).MeasureAsync(queue, feed, _ => new ReturnedOutcome());
+        report.Add("redisQueueTasksPerSecond", "queue in Redis with appendonly, lease and report, 64 at a time", "tasks/s", await bench.MeasureAsync(queue, feed, _ => new ReturnedOutcome()));
+        report.Add("redisQueueMebibytes", "Redis' memory after 120,000 tasks", "MiB", redis.UsedMemory / 1048576.0);
     }
 }
