@@ -21,12 +21,9 @@ public static class ImageDecoder
         : file.Length >= 12 && file.StartsWith("RIFF"u8) && file[8..].StartsWith("WEBP"u8) ? WebpChunks.Identify(file)
         : throw new ImageFormatException(file.IsEmpty ? "the file is empty" : "is not a PNG, JPEG or WebP file");
 
-    /// <summary>Decodes a whole file.</summary>
-    /// <param name="file">The file's bytes.</param>
-    /// <param name="maxPixels">A picture of more pixels is refused before anything is decoded.</param>
-    /// <exception cref="ImageFormatException">Malformed, truncated, animated or too large.</exception>
-    /// <exception cref="ImageLibraryException">libgd is missing (JPEG and WebP).</exception>
-    public static RgbImage Decode(ReadOnlySpan<byte> file, long maxPixels = DefaultMaxPixels)
+    /// <summary>Reads the header alone, and refuses what would not be decoded.</summary>
+    /// <exception cref="ImageFormatException">Not a PNG, JPEG or WebP, malformed, animated or too large.</exception>
+    public static ImageHeader IdentifyStill(ReadOnlySpan<byte> file, long maxPixels = DefaultMaxPixels)
     {
         ImageHeader header = Identify(file);
         if (header.IsAnimated)
@@ -35,11 +32,18 @@ public static class ImageDecoder
         }
 
         long pixels = (long)header.WidthPixels * header.HeightPixels;
-        if (pixels > maxPixels || header.WidthPixels > RgbImage.MaxSidePixels || header.HeightPixels > RgbImage.MaxSidePixels)
-        {
-            throw new ImageFormatException($"the picture has {header.WidthPixels} × {header.HeightPixels} pixels; at most {maxPixels} pixels and {RgbImage.MaxSidePixels} a side are read");
-        }
+        return pixels <= maxPixels && header.WidthPixels <= RgbImage.MaxSidePixels && header.HeightPixels <= RgbImage.MaxSidePixels ? header
+            : throw new ImageFormatException($"the picture has {header.WidthPixels} × {header.HeightPixels} pixels; at most {maxPixels} pixels and {RgbImage.MaxSidePixels} a side are read");
+    }
 
+    /// <summary>Decodes a whole file.</summary>
+    /// <param name="file">The file's bytes.</param>
+    /// <param name="maxPixels">A picture of more pixels is refused before anything is decoded.</param>
+    /// <exception cref="ImageFormatException">Malformed, truncated, animated or too large.</exception>
+    /// <exception cref="ImageLibraryException">libgd is missing (JPEG and WebP).</exception>
+    public static RgbImage Decode(ReadOnlySpan<byte> file, long maxPixels = DefaultMaxPixels)
+    {
+        ImageHeader header = IdentifyStill(file, maxPixels);
         switch (header.Format)
         {
             case ImageFormat.Png:

@@ -123,7 +123,7 @@ public sealed class ConditionEncoder : IDisposable
         var images = new List<ImageFeatures>(prompt.Images.Count);
         foreach (var image in prompt.Images)
         {
-            images.Add(_features.GetOrEncode(image.Hash, () => vision.Encode(image.Pixels)));
+            images.Add(_features.GetOrEncode(image.Hash, () => vision.Encode(image.Read())));
             features.Add(images[^1]);
         }
 

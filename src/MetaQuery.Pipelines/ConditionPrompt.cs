@@ -1,13 +1,29 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Security.Cryptography;
 using MetaQuery.Imaging;
 
 namespace MetaQuery.Pipelines;
 
-/// <summary>A picture of a prompt.</summary>
-/// <param name="Hash">Of the picture: equal hashes mean equal pixels, and its vision features are kept under it.</param>
-public sealed record PromptImage(RgbImage Pixels, string Hash)
+/// <summary>A picture of a prompt. Its pixels are read when they are needed: not where its features are known under its hash.</summary>
+public sealed class PromptImage
 {
+    private readonly Func<RgbImage> _read;
+
+    /// <param name="hash">Equal hashes mean equal pixels; vision features are kept under it.</param>
+    /// <param name="read">Gives the pixels; may be called more than once.</param>
+    public PromptImage(string hash, int widthPixels, int heightPixels, Func<RgbImage> read) =>
+        (Hash, WidthPixels, HeightPixels, _read) = (hash, widthPixels, heightPixels, read);
+
+    public string Hash { get; }
+
+    public int WidthPixels { get; }
+
+    public int HeightPixels { get; }
+
+    /// <exception cref="ImageFormatException">The file is malformed behind its header, animated or too large.</exception>
+    public RgbImage Read() => _read();
+
     /// <summary>A picture under SHA-256 of its size and pixels, lower-case hexadecimal.</summary>
     public static PromptImage Of(RgbImage pixels)
     {
@@ -18,11 +34,23 @@ public sealed record PromptImage(RgbImage Pixels, string Hash)
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(size);
         hash.AppendData(pixels.Pixels);
-        return new PromptImage(pixels, Convert.ToHexStringLower(hash.GetHashAndReset()));
+        return new PromptImage(Convert.ToHexStringLower(hash.GetHashAndReset()), pixels.WidthPixels, pixels.HeightPixels, () => pixels);
+    }
+
+    /// <summary>A picture file under SHA-256 of its bytes, lower-case hexadecimal. The header alone is read.</summary>
+    /// <param name="file">Kept, and decoded when the pixels are needed.</param>
+    /// <param name="maxPixels">A picture of more is refused.</param>
+    /// <exception cref="ImageFormatException">Not a picture that is read here, animated or too large.</exception>
+    public static PromptImage OfFile(ReadOnlyMemory<byte> file, long maxPixels = ImageDecoder.DefaultMaxPixels)
+    {
+        var header = ImageDecoder.IdentifyStill(file.Span, maxPixels);
+        return new PromptImage(
+            Convert.ToHexStringLower(SHA256.HashData(file.Span)), header.WidthPixels, header.HeightPixels, () => ImageDecoder.Decode(file.Span, maxPixels));
     }
 
     /// <summary>A black picture of the same size: what the unconditional branch sees.</summary>
-    public PromptImage Blackened() => Of(new RgbImage(Pixels.WidthPixels, Pixels.HeightPixels));
+    public PromptImage Blackened() =>
+        new(string.Create(CultureInfo.InvariantCulture, $"black {WidthPixels} x {HeightPixels}"), WidthPixels, HeightPixels, () => new RgbImage(WidthPixels, HeightPixels));
 }
 
 /// <summary>What a condition is made of: pictures, then the caption.</summary>

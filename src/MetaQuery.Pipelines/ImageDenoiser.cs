@@ -10,7 +10,19 @@ namespace MetaQuery.Pipelines;
 /// <param name="NegativeCondition">That of the negative prompt, usually the empty one; not read if the row is not guided.</param>
 /// <param name="GuidanceScale">g of u + g (c − u); 1 or less means no guidance.</param>
 /// <param name="Seed">The image's own: its noise is a function of it alone.</param>
-public sealed record ImageRow(ReadOnlyMemory<byte> Condition, ReadOnlyMemory<byte> NegativeCondition, float GuidanceScale, ulong Seed);
+public sealed record ImageRow(ReadOnlyMemory<byte> Condition, ReadOnlyMemory<byte> NegativeCondition, float GuidanceScale, ulong Seed)
+{
+    /// <summary>That of the prompt's pictures with the empty caption; <see cref="NegativeCondition"/> is then that of black pictures
+    /// (<see cref="ConditionPrompt.GuidanceBranches"/>). Empty: the prompt has no pictures.</summary>
+    public ReadOnlyMemory<byte> ImageCondition { get; init; }
+
+    /// <summary>gi of u + gi (ui − u) + g (c − ui); 1 or less means that the pictures are not guided by.</summary>
+    public float ImageGuidanceScale { get; init; } = 1;
+
+    internal bool IsImageGuided => ImageGuidanceScale > 1 && !ImageCondition.IsEmpty;
+
+    internal bool IsGuided => GuidanceScale > 1 || IsImageGuided;
+}
 
 /// <summary>Rows that share size and steps; prompts may differ from row to row.</summary>
 /// <param name="HeightPixels">Of every picture.</param>
@@ -18,7 +30,12 @@ public sealed record ImageRow(ReadOnlyMemory<byte> Condition, ReadOnlyMemory<byt
 /// <param name="NumInferenceSteps">Denoising steps.</param>
 /// <param name="BatchSize">The job's one batch shape; fewer rows are padded where that changes a bit.</param>
 /// <param name="Rows">1 to <paramref name="BatchSize"/>.</param>
-public sealed record ImageBatch(int HeightPixels, int WidthPixels, int NumInferenceSteps, int BatchSize, IReadOnlyList<ImageRow> Rows);
+public sealed record ImageBatch(int HeightPixels, int WidthPixels, int NumInferenceSteps, int BatchSize, IReadOnlyList<ImageRow> Rows)
+{
+    /// <summary>Computes three branches even where no row is guided by its pictures: on an accelerator the batch's shape is part of a row's last bits, and
+    /// should be one for all batches of a job that has such rows.</summary>
+    public bool ThreeBranches { get; init; }
+}
 
 /// <summary>Settings of one slot.</summary>
 /// <param name="Threads">Of the fused kernels.</param>
@@ -73,15 +90,7 @@ public sealed class ImageDenoiser : IDisposable
         var seeds = rows.Select(row => row.Seed).ToArray();
         Tensor Noise(uint sample) => CounterNoise.Latents(
             seeds, model.LatentChannels, batch.HeightPixels / ratio, batch.WidthPixels / ratio, sample);
-        var isGuided = rows.Exists(row => row.GuidanceScale > 1);
-        // The negative condition comes last, so that it is the newest in the cache and outlives the prompts that share it.
-        List<VelocityContext> conditional = [.. rows.Select(row => ContextOf(row.Condition))];
-        List<VelocityContext>? negative = isGuided
-            ? [.. rows.Select(row => ContextOf(row.GuidanceScale > 1 ? row.NegativeCondition : row.Condition))]
-            : null;
-        var guided = new GuidedContexts(
-            negative, ImagesOnly: null, conditional, [.. rows.Select(row => row.GuidanceScale)],
-            Unguided: [.. rows.Select(row => row.GuidanceScale <= 1)]);
+        var guided = Branches(rows, batch.ThreeBranches);
         using var run = model.Scheduler.Begin(batch.NumInferenceSteps);
         var latents = SamplingLoop.Run(
             velocity, run, Noise(0), guided, step => Noise((uint)step + 1), model.TimestepScale,
@@ -130,6 +139,24 @@ public sealed class ImageDenoiser : IDisposable
         return images;
     }
 
+    private GuidedContexts Branches(List<ImageRow> rows, bool three)
+    {
+        three |= rows.Exists(row => row.IsImageGuided);
+        // The negative condition comes last, so that it is the newest in the cache and outlives the prompts that share it.
+        List<VelocityContext> conditional = [.. rows.Select(row => ContextOf(row.Condition))];
+        List<VelocityContext>? images = three
+            ? [.. rows.Select(row => ContextOf(row.IsImageGuided ? row.ImageCondition : row.IsGuided ? row.NegativeCondition : row.Condition))]
+            : null;
+        List<VelocityContext>? negative = three || rows.Exists(row => row.IsGuided)
+            ? [.. rows.Select(row => ContextOf(row.IsGuided ? row.NegativeCondition : row.Condition))]
+            : null;
+        // A row without pictures has the negative branch for theirs, from which nothing comes: u + gi 0 + g (c − u).
+        return new GuidedContexts(
+            negative, images, conditional, [.. rows.Select(row => row.GuidanceScale)],
+            three ? [.. rows.Select(row => row.IsImageGuided ? row.ImageGuidanceScale : 1)] : null,
+            Unguided: [.. rows.Select(row => !row.IsGuided)]);
+    }
+
     private VelocityContext ContextOf(ReadOnlyMemory<byte> condition) => contexts.GetOrAdd(condition.Span, () =>
     {
         var channels = model.ConditionChannels;
@@ -160,12 +187,18 @@ public sealed class ImageDenoiser : IDisposable
         var tokenBytes = model.ConditionChannels * sizeof(ushort);
         foreach (var row in batch.Rows)
         {
-            if (!float.IsFinite(row.GuidanceScale))
+            foreach (var scale in new[] { row.GuidanceScale, row.ImageGuidanceScale })
             {
-                throw new PipelineException($"a guidance scale of {row.GuidanceScale}: expected a finite number");
+                if (!float.IsFinite(scale))
+                {
+                    throw new PipelineException($"a guidance scale of {scale}: expected a finite number");
+                }
             }
 
-            foreach (var condition in row.GuidanceScale > 1 ? [row.Condition, row.NegativeCondition] : new[] { row.Condition })
+            var read = row.IsImageGuided ? [row.Condition, row.NegativeCondition, row.ImageCondition]
+                : row.IsGuided ? [row.Condition, row.NegativeCondition]
+                : new[] { row.Condition };
+            foreach (var condition in read)
             {
                 if (condition.Length == 0 || condition.Length % tokenBytes != 0)
                 {

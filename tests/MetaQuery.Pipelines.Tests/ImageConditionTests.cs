@@ -23,7 +23,7 @@ public sealed class ImageConditionTests
         using var text = TextModel.Load(folder.Folder);
         using var encoder = new ConditionEncoder(text.Model, text.Prompt);
         using var expected = SafetensorsFile.Open(Path.Combine(folder.Case, "expected.safetensors"));
-        var picture = PromptImage.Of(ImageDecoder.DecodeFile(Path.Combine(folder.Case, "images", file)));
+        var picture = PromptImage.OfFile(File.ReadAllBytes(Path.Combine(folder.Case, "images", file)));
         encoder.Observe(new ConditionPrompt(caption, [picture]).GuidanceBranches(), (i, _, condition) =>
         {
             using var golden = expected.Load($"{Run}.condition");
@@ -90,7 +90,7 @@ public sealed class ImageConditionTests
         var picture = Picture(80, 60, 1);
         using (var encoder = new ConditionEncoder(text.Model, text.Prompt))
         {
-            _ = encoder.Encode([new ConditionPrompt("a", [picture]), new ConditionPrompt("b", [picture, PromptImage.Of(picture.Pixels)])]);
+            _ = encoder.Encode([new ConditionPrompt("a", [picture]), new ConditionPrompt("b", [picture, PromptImage.Of(picture.Read())])]);
             _ = encoder.Encode([new ConditionPrompt("c", [picture])]);
             Assert.Equal(1, text.Model.Vision.Passes);
         }
@@ -110,6 +110,27 @@ public sealed class ImageConditionTests
         encoder.Check(28, 28);
         Assert.Contains("at least 28", Assert.Throws<ImageFormatException>(() => encoder.Check(20, 100)).Message, StringComparison.Ordinal);
         Assert.Throws<ImageFormatException>(() => encoder.Encode([new ConditionPrompt("", [Picture(20, 100, 1)])]));
+    }
+
+    [Fact]
+    public void A_file_is_refused_by_its_header_and_read_once_for_its_features()
+    {
+        Assert.Throws<ImageFormatException>(() => PromptImage.OfFile("no picture"u8.ToArray()));
+        using var folder = new TinyModelFolder(Qwen);
+        var file = File.ReadAllBytes(Path.Combine(folder.Case, "images", "64_90x70.png"));
+        Assert.Throws<ImageFormatException>(() => PromptImage.OfFile(file, maxPixels: 100));
+        var picture = PromptImage.OfFile(file);
+        Assert.Equal((90, 70, 64), (picture.WidthPixels, picture.HeightPixels, picture.Hash.Length));
+        var read = 0;
+        var counted = new PromptImage(picture.Hash, 90, 70, () =>
+        {
+            read++;
+            return picture.Read();
+        });
+        using var text = TextModel.Load(folder.Folder);
+        using var encoder = new ConditionEncoder(text.Model, text.Prompt);
+        _ = encoder.Encode([new ConditionPrompt("a", [counted]), new ConditionPrompt("b", [counted])]);
+        Assert.Equal(1, read);
     }
 
     [Fact]
@@ -140,8 +161,8 @@ public sealed class ImageConditionTests
         var prompt = new ConditionPrompt("a dog", [Picture(30, 40, 1), Picture(50, 60, 2)]);
         var branches = prompt.GuidanceBranches();
         Assert.Equal(["", "", "a dog"], branches.Select(branch => branch.Caption));
-        Assert.Equal([(30, 40), (50, 60)], branches[0].Images.Select(image => (image.Pixels.WidthPixels, image.Pixels.HeightPixels)));
-        Assert.All(branches[0].Images, image => Assert.DoesNotContain(image.Pixels.Pixels, sample => sample != 0));
+        Assert.Equal([(30, 40), (50, 60)], branches[0].Images.Select(image => (image.WidthPixels, image.HeightPixels)));
+        Assert.All(branches[0].Images, image => Assert.DoesNotContain(image.Read().Pixels, sample => sample != 0));
         Assert.Equal(prompt.Images, branches[1].Images);
         Assert.Equal(["", "a dog"], new ConditionPrompt("a dog").GuidanceBranches().Select(branch => branch.Caption));
         Assert.NotEqual(PromptImage.Of(new RgbImage(2, 3)).Hash, PromptImage.Of(new RgbImage(3, 2)).Hash);

@@ -107,6 +107,35 @@ public sealed class ImageDenoiserTests
         Assert.Equal(alone, denoiser.Denoise(Batch(3, Row(1, 8, guidance: 0)))[0].Pixels);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_row_guided_by_its_pictures_has_the_same_bytes_in_any_company_and_leaves_the_others_theirs(bool fused)
+    {
+        using var model = Load(fused);
+        using var denoiser = new ImageDenoiser(model);
+        var pictured = Row(1, 8) with { ImageCondition = Condition(6), ImageGuidanceScale = 2 };
+        var (guided, plain) = (Row(2, 1), Row(3, 2, guidance: 1));
+        var together = denoiser.Denoise(Batch(3, guided, pictured, plain));
+        Assert.Equal(denoiser.Denoise(Batch(3, pictured))[0].Pixels, together[1].Pixels);
+        Assert.Equal(denoiser.Denoise(Batch(3, guided))[0].Pixels, together[0].Pixels);
+        Assert.Equal(denoiser.Denoise(Batch(3, plain))[0].Pixels, together[2].Pixels);
+        Assert.Equal(together[0].Pixels, denoiser.Denoise(Batch(3, guided) with { ThreeBranches = true })[0].Pixels);
+        Assert.NotEqual(denoiser.Denoise(Batch(3, Row(1, 8)))[0].Pixels, together[1].Pixels);
+        Assert.NotEqual(denoiser.Denoise(Batch(3, pictured with { ImageGuidanceScale = 1.5f }))[0].Pixels, together[1].Pixels);
+        Assert.Equal(denoiser.Denoise(Batch(3, Row(1, 8)))[0].Pixels, denoiser.Denoise(Batch(3, pictured with { ImageGuidanceScale = 1 }))[0].Pixels);
+    }
+
+    [Fact]
+    public void Where_the_pictures_alone_are_the_whole_prompt_the_text_guides_nothing()
+    {
+        using var model = Load();
+        using var denoiser = new ImageDenoiser(model);
+        var reconstruction = Row(6, 8, guidance: 4) with { ImageCondition = Condition(6), ImageGuidanceScale = 3 };
+        // u + 3 (ui - u) + g (ui - ui), whatever g: two branches with a guidance of 3.
+        Assert.Equal(denoiser.Denoise(Batch(1, Row(6, 8, guidance: 3)))[0].Pixels, denoiser.Denoise(Batch(1, reconstruction))[0].Pixels);
+    }
+
     [Fact]
     public void Cancelling_in_a_step_ends_before_the_next_one()
     {

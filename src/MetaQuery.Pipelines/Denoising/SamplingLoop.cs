@@ -10,7 +10,7 @@ namespace MetaQuery.Pipelines;
 /// <param name="Conditional">[B].</param>
 /// <param name="GuidanceScale">[B], g.</param>
 /// <param name="ImageGuidanceScale">[B], gi; with three branches only.</param>
-/// <param name="Unguided">[B], with two branches: rows that take the conditional velocity as it is.</param>
+/// <param name="Unguided">[B]: rows that take the conditional velocity as it is.</param>
 public sealed record GuidedContexts(
     IReadOnlyList<VelocityContext>? Unconditional, IReadOnlyList<VelocityContext>? ImagesOnly, IReadOnlyList<VelocityContext> Conditional,
     float[] GuidanceScale, float[]? ImageGuidanceScale = null, bool[]? Unguided = null);
@@ -65,10 +65,10 @@ public static class SamplingLoop
                 2 => Guidance.TwoBranches(velocities, scale),
                 _ => Guidance.ThreeBranches(velocities, scale, imageScale ?? throw new ArgumentException("three branches need an image guidance scale", nameof(contexts))),
             };
-            if (branches == 2 && unguided is not null)
+            if (branches > 1 && unguided is not null)
             {
                 // Exactly the velocity of an unguided batch, where u + 1 (c - u) would only be close to it.
-                guided = torch.where(unguided, velocities.narrow(0, rows, rows), guided);
+                guided = torch.where(unguided, velocities.narrow(0, (branches - 1) * rows, rows), guided);
             }
 
             var next = run.Step(guided, latents, run.NeedsNoise ? noiseOfStep?.Invoke(step) : null);

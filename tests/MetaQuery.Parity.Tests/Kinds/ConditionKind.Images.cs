@@ -22,14 +22,14 @@ public sealed partial class ConditionKind
         var ids = prompt.Encode(given.Caption, given.Images.Count);
         if (given.Images.Count == 0)
             return new Text(new PromptTokens(ids), []);
-        var features = given.Images.Select(image => model.Vision.Encode(image.Pixels)).ToList();
+        var features = given.Images.Select(image => model.Vision.Encode(image.Read())).ToList();
         return new Text(PromptTokens.Expand(ids, model.Vision.Tower.ImageTokenId, features), features);
     }
 
     /// <summary>The case holds samples of all pictures' pixels of a run, one picture behind the other.</summary>
     private static void ComparePixels(int run, List<ConditionPrompt> prompts, VisionModel vision, ParityCase parityCase, ParityReport report)
     {
-        var processed = prompts.SelectMany(prompt => prompt.Images).Select(image => vision.Processor.Process(image.Pixels)).ToList();
+        var processed = prompts.SelectMany(prompt => prompt.Images).Select(image => vision.Processor.Process(image.Read())).ToList();
         if (processed.Count == 0)
             return;
         using var mode = inference_mode();
