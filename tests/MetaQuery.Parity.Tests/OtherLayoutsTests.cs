@@ -28,7 +28,10 @@ public sealed class OtherLayoutsTests : IDisposable
     [InlineData("mllm/siglip")]
     [InlineData("diffusion/sana-transformer/patch2-positions")]
     [InlineData("diffusion/autoencoder-dc/tiling")]
+    [InlineData("diffusion/unet2d-condition/small-activations")]
+    [InlineData("diffusion/autoencoder-kl/small-activations")]
     [InlineData("diffusion/metaquery-sampling/sana-flow-euler")]
+    [InlineData("diffusion/metaquery-sampling/sd15")]
     public void A_case_agrees_however_its_weights_are_stored(string name)
     {
         var target = Path.Combine(_folder.FullName, "elsewhere", "other name");
