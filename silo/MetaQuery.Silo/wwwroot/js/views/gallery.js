@@ -10,6 +10,7 @@ import { knownSample, loadSamples, pageOf, pageSize } from './samples.js';
 
 const TOGETHER_MS = 250; // new pictures are fetched together, not one by one
 const FAILURES_MS = 1500;
+const QUIET_MS = 1500; // pictures come in no strict order: a page is turned when it has had none for this long
 
 /** The pictures of a job by their place in it, a page at a time: a place that is not made yet is an empty cell, so nothing moves when it is. */
 export function gallerySection(root, id, { job, place }) {
@@ -22,8 +23,8 @@ export function gallerySection(root, id, { job, place }) {
 
   let start = -1;
   let cells = new Map(); // position -> cell
-  let follow = !isFinal(job().state) && !place.params.has('page');
-  let newest = -1;
+  let follow = !isFinal(job().state) && !place.params.has('page') && place.sample === null;
+  let lastHere = Date.now();
   let wanted = null; // { from, to }: a range with new pictures
   let timer = null;
   let failedShown = 0;
@@ -34,7 +35,8 @@ export function gallerySection(root, id, { job, place }) {
   list.addEventListener('focusin', (event) => rove(event.target.closest('a')));
   open(firstPage(place));
 
-  function firstPage({ params }) {
+  function firstPage({ params, sample = null }) {
+    if (sample !== null) return Math.min(pageOf(sample), lastPage());
     const page = Number.parseInt(params.get('page') ?? '', 10);
     if (page >= 1) return Math.min(page, lastPage());
     const { written: done, failed } = parts(job().counts);
@@ -65,6 +67,7 @@ export function gallerySection(root, id, { job, place }) {
   function open(page) {
     const from = (page - 1) * pageSize();
     const to = Math.min(from + pageSize(), parts(job().counts).images);
+    lastHere = Date.now();
     if (from !== start || cells.size !== to - from) {
       const before = cells;
       cells = new Map();
@@ -168,10 +171,13 @@ export function gallerySection(root, id, { job, place }) {
     },
     newSamples(positions) {
       if (positions.length === 0) return;
-      newest = Math.max(newest, ...positions);
-      if (follow && pageOf(newest) > pageOf(start)) open(pageOf(newest));
       const here = positions.filter((position) => cells.has(position));
-      if (here.length > 0) want(Math.min(...here), Math.max(...here) + 1);
+      if (here.length > 0) {
+        lastHere = Date.now();
+        want(Math.min(...here), Math.max(...here) + 1);
+      } else if (follow && Date.now() - lastHere > QUIET_MS) {
+        open(pageOf(positions.at(-1)));
+      }
     },
     refresh: () => want(start, start + cells.size),
     turn(now) {
@@ -211,10 +217,13 @@ function pictureCell(id, position) {
       const caption = h('span', { class: 'caption' });
       setText(caption, shorten(sample.prompt, 300));
       const link = h('a', { href: sampleHash(id, position, pageOf(position)), tabindex: -1, title: shorten(sample.prompt, 300), 'aria-label': `Picture ${position + 1}: ${shorten(sample.prompt, 300)}` }, image, caption);
-      image.addEventListener('error', () => (element.dataset.state = image.onerror ? 'made' : 'broken'));
+      image.addEventListener('error', () => {
+        if (image.onerror) return; // it is tried once more, see showPicture
+        element.dataset.state = 'broken';
+        shown = null; // and again when the page's pictures are fetched the next time
+      });
       image.addEventListener('load', () => {
         element.dataset.state = 'made';
-        image.classList.toggle('pixels', image.naturalWidth <= 128);
       });
       showPicture(image, id, sample);
       fill(element, link);

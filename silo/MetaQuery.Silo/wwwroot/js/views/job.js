@@ -113,7 +113,7 @@ export function jobView(root, route) {
     head.hidden = false;
     setText(title, jobTitle(job));
     document.title = `${over ? '' : `${share.images > 0 ? percent((share.written + share.failed) / share.images) : '0 %'} · `}${jobTitle(job)} – MetaQuery.Farm`;
-    setText(about, [job.name ? job.id : null, `${words(job.priority)} priority`, job.tenant, `submitted ${moment(job.created_at)}`].filter(Boolean).join(' · '));
+    setText(about, [job.name ? job.id : null, `${words(job.priority)} priority`, job.tenant === 'local' ? null : job.tenant, `submitted ${moment(job.created_at)}`].filter(Boolean).join(' · '));
     state.update(job.state);
     setText(reason, job.reason ?? '');
     setAttribute(reason, 'hidden', job.reason ? null : '');

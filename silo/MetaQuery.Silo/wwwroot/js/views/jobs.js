@@ -138,7 +138,7 @@ function jobRow({ onDone, onError }) {
       const { images, written, failed } = parts(job.counts);
       setText(name, jobTitle(job));
       setAttribute(name, 'href', jobHash(job.id));
-      setText(about, [job.priority === 'interactive' ? 'interactive' : null, job.tenant === 'default' ? null : job.tenant, job.name ? job.id : null].filter(Boolean).join(' · '));
+      setText(about, [job.priority === 'interactive' ? 'interactive' : null, job.tenant === 'local' ? null : job.tenant, job.name ? job.id : null].filter(Boolean).join(' · '));
       state.update(job.state);
       setAttribute(state.element, 'title', job.reason);
       bar.update(job);

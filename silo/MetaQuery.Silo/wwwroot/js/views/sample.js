@@ -22,6 +22,7 @@ export function sampleDialog(id, { job }) {
   let position = null;
   let sample = null;
   let before = null;
+  let resized = null;
   const parts_ = {};
 
   function open() {
@@ -32,7 +33,7 @@ export function sampleDialog(id, { job }) {
     parts_.problem = h('div');
     parts_.previous = h('button', { type: 'button', class: 'turn', 'aria-label': 'Previous picture', 'aria-keyshortcuts': 'ArrowLeft', title: 'Previous (←)', onclick: () => turn(-1) }, icon('left'));
     parts_.next = h('button', { type: 'button', class: 'turn', 'aria-label': 'Next picture', 'aria-keyshortcuts': 'ArrowRight', title: 'Next (→)', onclick: () => turn(1) }, icon('right'));
-    parts_.image.addEventListener('load', () => parts_.image.classList.toggle('pixels', parts_.image.naturalWidth <= 128));
+    parts_.image.addEventListener('load', fit);
     parts_.image.addEventListener('error', () => parts_.image.onerror === null && fill(parts_.problem, errorBox({ message: 'The picture’s file could not be read.' }, { title: 'No picture' })));
     dialog = h('dialog', { class: 'sample', 'aria-labelledby': 'sample-title' },
       h('div', { class: 'sample-head' }, parts_.title,
@@ -40,7 +41,7 @@ export function sampleDialog(id, { job }) {
       h('div', { class: 'sample-body' },
         h('figure', null, parts_.previous, h('div', { class: 'frame' }, parts_.image), parts_.next),
         h('div', { class: 'provenance' }, parts_.problem, parts_.facts,
-          h('div', { class: 'sample-buttons' },
+          parts_.buttons = h('div', { class: 'sample-buttons' },
             h('button', { type: 'button', onclick: save }, icon('download'), h('span', null, 'Download')),
             copyButton('Copy as JSON', () => jsonText(sample?.metadata ?? {}), { withText: true })))));
     dialog.addEventListener('keydown', (event) => {
@@ -51,6 +52,8 @@ export function sampleDialog(id, { job }) {
       event.preventDefault();
     });
     dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
+    resized = new ResizeObserver(fit);
+    resized.observe(parts_.image.parentElement);
     dialog.addEventListener('close', closed);
     document.body.append(dialog);
     dialog.showModal();
@@ -58,6 +61,7 @@ export function sampleDialog(id, { job }) {
   }
 
   function closed() {
+    resized.disconnect();
     if (!dialog) return;
     dialog.remove();
     dialog = null;
@@ -83,9 +87,22 @@ export function sampleDialog(id, { job }) {
     } catch (error) {
       if (position !== wanted || !dialog) return;
       fill(parts_.title, `Picture ${count(wanted + 1)}`);
+      parts_.image.hidden = parts_.buttons.hidden = true;
       fill(parts_.problem, errorBox(error.isMissing ? { message: 'It is not made yet, or was given up.' } : error, { title: 'No such picture' }));
       parts_.facts.replaceChildren();
     }
+  }
+
+  /** A small picture is shown as it is: enlarged by a whole number, its pixels left square. */
+  function fit() {
+    const { image } = parts_;
+    if (!(image.naturalWidth > 0)) return;
+    const frame = image.parentElement;
+    const times = Math.floor(Math.min(frame.clientWidth / image.naturalWidth, frame.clientHeight / image.naturalHeight));
+    const isSmall = image.naturalWidth <= 128 && times >= 1;
+    image.classList.toggle('pixels', isSmall);
+    image.style.setProperty('width', isSmall ? `${times * image.naturalWidth}px` : '');
+    image.style.setProperty('height', isSmall ? `${times * image.naturalHeight}px` : '');
   }
 
   function draw(found) {
@@ -93,6 +110,7 @@ export function sampleDialog(id, { job }) {
     const total = parts(job().counts).images;
     fill(parts_.title, `Picture ${count(found.position + 1)} of ${count(total)}`);
     parts_.problem.replaceChildren();
+    parts_.image.hidden = parts_.buttons.hidden = false;
     parts_.image.alt = found.prompt;
     showPicture(parts_.image, id, found);
     fill(parts_.facts, facts(found).map(([label, text, kind]) =>
