@@ -24,7 +24,7 @@ public sealed class LostAnswerTests
         proxy.IsLossy = true;
         Task cutting = Task.Run(async () =>
         {
-            for (int cut = 0; cut < 10; cut++)
+            for (int cut = 0; cut < 5 || proxy.Lost < 8; cut++)
             {
                 await Task.Delay(100);
                 redis.CutConnections();
@@ -82,7 +82,6 @@ public sealed class LostAnswerTests
         await working;
         Assert.Equal(Items, ended.Distinct().Count());
         Assert.Equal(Items, ended.Count);
-        Assert.True(proxy.Lost >= 5, $"{proxy.Lost} answers got lost");
         Assert.Equal(new LaneDepth(0, 0, 0, 0), await head.DepthAsync(Lane, None));
         Assert.Empty(Directory.GetFiles(farm.Inbox));
     }
