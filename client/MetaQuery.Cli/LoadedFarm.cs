@@ -15,6 +15,9 @@ internal sealed class LoadedFarm : IDisposable
     /// <summary>Slots where none are asked for: what fills this machine.</summary>
     public static int DefaultSlots(int threads) => LocalModel.DefaultSlots(threads);
 
+    /// <summary>What <see cref="Load"/> would load.</summary>
+    public static ModelDescription Describe(string folder, string? dtype) => LocalModel.Describe(folder, dtype ?? LocalModel.DefaultDtype);
+
     /// <param name="dtype">float32, bfloat16, or null for the faster on this machine.</param>
     /// <param name="threads">Threads of each slot.</param>
     public static LoadedFarm Load(string folder, string? dtype, int threads) => new(LocalModel.Load(folder, dtype, threads));

@@ -36,13 +36,15 @@ public sealed class LocalModel : IFarmModel, IDisposable
     public static int DefaultSlots(int threadsPerSlot) => Math.Max(1, Environment.ProcessorCount / Math.Max(1, threadsPerSlot));
 
     /// <summary>What a model is, for a process that computes nothing: no weights and no tensor library are loaded, every file is hashed.</summary>
+    /// <param name="path">A model folder, such as models/nano.</param>
+    /// <param name="dtype">What it would compute in; <c>any</c> where its slots have their own.</param>
     /// <returns>With a numerics fingerprint of no machine: slots have their own.</returns>
     /// <exception cref="Models.Checkpoints.CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
-    public static ModelDescription Describe(string path)
+    public static ModelDescription Describe(string path, string dtype = NumericsFingerprint.AnyDtype)
     {
         MetaQueryModelFolder folder = MetaQueryModelFolder.Open(path);
-        var numerics = new NumericsFingerprint("any", "any", 0, "none", "none");
-        return Describe(folder, ImageModel.Describe(folder, new ImageModelOptions { AllowFused = false }), "any", numerics);
+        var numerics = new NumericsFingerprint(dtype, "any", 0, "none", "none");
+        return Describe(folder, ImageModel.Describe(folder, new ImageModelOptions { AllowFused = false }), dtype, numerics);
     }
 
     /// <summary>Loads the halves at once.</summary>

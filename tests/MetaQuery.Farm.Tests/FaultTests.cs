@@ -19,7 +19,7 @@ public sealed class FaultTests : IDisposable
         JobResult result = Run.Job(model, Spec("out"));
         Assert.Equal(JobState.CompletedWithErrors, result.State);
         Assert.Equal(ExitCodes.CompletedWithErrors, result.ExitCode);
-        Assert.Equal(3, tries);
+        Assert.InRange(tries, 3, 4); // where others were in its first batch, that one's failure is not counted against it
         Assert.Equal((26, 1), (result.Progress.Written, result.Progress.Failed));
         FailedSample failed = Assert.Single(result.FailedSamples);
         Assert.Equal(("000016", 4, 1, "a cat", "InvalidDataException: not a number"), (failed.Key, failed.PromptIndex, failed.SampleIndex, failed.Prompt, failed.Reason));

@@ -23,6 +23,12 @@ internal static class Program
                 string peak = File.ReadLines("/proc/self/status").First(line => line.StartsWith("VmHWM:", StringComparison.Ordinal));
                 Console.WriteLine($"{plan.Prompts} {plan.UniquePrompts} {plan.Images} {peak.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]}");
                 return 0;
+            case ["head", var dataFolder, var prompts]:
+                await HeadChild.RunAsync(dataFolder, prompts);
+                return 0;
+            case ["million", var dataFolder, var prompts]:
+                await HeadChild.TakeAsync(dataFolder, prompts);
+                return 0;
             case ["journal", var path]:
                 JournalChild.WriteJournal(path);
                 return 0;

@@ -38,9 +38,9 @@ public sealed class SpoolTests
             File.WriteAllBytes(work["bad"], bad);
             using var spool = new SampleSpool(work["bad"], 10, 5);
             Assert.Equal(ends.Count(end => end <= i), spool.Count);
-            foreach (long position in spool.Positions)
+            foreach (long position in spool.Positions(SpoolKind.Sample).Concat(spool.Positions(SpoolKind.Failure)))
             {
-                Assert.Equal(Image(position), spool.Read(position).First);
+                Assert.Equal(Image(position), spool.TryRead(position)!.Value.First);
             }
         }
     }
@@ -53,7 +53,7 @@ public sealed class SpoolTests
         Assert.True(spool.Append(SpoolKind.Sample, 3, [1, 2], [3], []));
         Assert.False(spool.Append(SpoolKind.Sample, 3, [9], [9], [9]));
         Assert.False(spool.Append(SpoolKind.Failure, 3, [9], [], []));
-        Assert.Equal([1, 2], spool.Read(3).First);
+        Assert.Equal([1, 2], spool.TryRead(3)!.Value.First);
         Assert.Equal(0, spool.FailureCount);
     }
 

@@ -39,32 +39,59 @@ internal static class GenerateCommand
     {
         CheckFolder(spec.OutFolder);
         var view = new ProgressView();
-        var made = await view.WatchAsync(Task.Run(
+        var name = $"{Slug(spec.Prompts![0])}-{spec.Seed}";
+        var paths = new SortedDictionary<int, string>();
+        var shown = new SortedDictionary<int, byte[]>();
+        long made = await view.WatchAsync(Task.Run(
             async () =>
             {
                 using var farm = sampling.Load(result);
-                return await farm.Embedded.GenerateAsync(spec, sampling.FarmOptions(result), view, stop);
+                return await farm.Embedded.GenerateAsync(
+                    spec, sampling.FarmOptions(result),
+                    image =>
+                    {
+                        paths.Add(image.SampleIndex, Write(spec.OutFolder, string.Create(CultureInfo.InvariantCulture, $"{name}-{image.SampleIndex:00}"), ImageEncoder.Extension(spec.Format), image.Encoded));
+                        if (image.SampleIndex < ContactSheet.MaxImages)
+                        {
+                            shown.Add(image.SampleIndex, image.Encoded);
+                        }
+                    },
+                    view, stop);
             },
             CancellationToken.None));
-        var name = $"{Slug(spec.Prompts![0])}-{spec.Seed}";
-        foreach (var image in made)
+        foreach (var path in paths.Values)
         {
-            var path = Path.Combine(spec.OutFolder, string.Create(CultureInfo.InvariantCulture, $"{name}-{image.SampleIndex:00}.{ImageEncoder.Extension(spec.Format)}"));
-            AtomicFile.WriteAllBytes(path, image.Encoded);
             Console.WriteLine(path);
         }
 
-        var sheet = ContactSheet.Render([new ContactSheetGroup(spec.Prompts[0], [.. made.Take(ContactSheet.MaxImages).Select(i => i.Image)])], Math.Max(0, made.Count - ContactSheet.MaxImages));
-        var sheetPath = Path.Combine(spec.OutFolder, $"{name}-contact-sheet.png");
-        AtomicFile.WriteAllBytes(sheetPath, ImageEncoder.Encode(sheet, ImageFormat.Png));
-        Console.WriteLine($"contact sheet: {sheetPath}");
-        if (made.Count == spec.ImagesPerPrompt)
+        var sheet = ContactSheet.Render([new ContactSheetGroup(spec.Prompts[0], [.. shown.Values.Select(file => ImageDecoder.Decode(file))])], (int)Math.Max(0, made - shown.Count));
+        Console.WriteLine($"contact sheet: {Write(spec.OutFolder, $"{name}-contact-sheet", "png", ImageEncoder.Encode(sheet, ImageFormat.Png))}");
+        if (made == spec.ImagesPerPrompt)
         {
             return ExitCodes.Success;
         }
 
-        Console.Error.WriteLine($"farm: {spec.ImagesPerPrompt - made.Count} of {spec.ImagesPerPrompt} images were given up after errors");
+        Console.Error.WriteLine($"farm: {spec.ImagesPerPrompt - made} of {spec.ImagesPerPrompt} images were given up after errors");
         return ExitCodes.CompletedWithErrors;
+    }
+
+    /// <summary>Writes a file under its name, or under the next free one: what another prompt or other settings left there stays.</summary>
+    private static string Write(string folder, string name, string extension, byte[] content)
+    {
+        for (var number = 1; ; number++)
+        {
+            var path = Path.Combine(folder, number == 1 ? $"{name}.{extension}" : string.Create(CultureInfo.InvariantCulture, $"{name}-v{number}.{extension}"));
+            if (!File.Exists(path))
+            {
+                AtomicFile.WriteAllBytes(path, content);
+                return path;
+            }
+
+            if (new FileInfo(path).Length == content.Length && File.ReadAllBytes(path).AsSpan().SequenceEqual(content))
+            {
+                return path;
+            }
+        }
     }
 
     // Before minutes of work, not after them.

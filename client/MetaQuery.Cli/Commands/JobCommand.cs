@@ -70,8 +70,7 @@ internal static class JobCommand
     private static async Task<int> PlanAsync(SamplingOptions sampling, ParseResult result, JobSpec spec, FarmOptions options, CancellationToken stop)
     {
         PromptFileCheck.Quickly(spec, stop);
-        using var farm = sampling.Load(result);
-        JobReport.Write(spec, await farm.Embedded.PlanAsync(spec, options, stop));
+        JobReport.Write(spec, await EmbeddedFarm.PlanAsync(sampling.Describe(result), spec, options, stop));
         return ExitCodes.Success;
     }
 }

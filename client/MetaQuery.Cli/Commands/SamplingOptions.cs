@@ -45,6 +45,10 @@ internal sealed class SamplingOptions
         Slots = result.GetValue(slots) ?? LoadedFarm.DefaultSlots(result.GetValue(threads) ?? 1),
     };
 
+    /// <summary>The model without its weights: what a plan needs.</summary>
+    public ModelDescription Describe(ParseResult result) =>
+        LoadedFarm.Describe(InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype));
+
     public LoadedFarm Load(ParseResult result) => LoadedFarm.Load(
         InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1);
 }

@@ -8,6 +8,9 @@ namespace MetaQuery.Farm;
 /// <param name="KernelPath">Which of our own kernels ran, such as <c>amx-bf16</c> or <c>reference</c>.</param>
 public sealed record NumericsFingerprint(string Dtype, string CpuCapability, int ThreadsPerSlot, string TensorLibrary, string KernelPath)
 {
+    /// <summary>Stands for the dtype where a process computes nothing itself: its workers have their own.</summary>
+    public const string AnyDtype = "any";
+
     /// <summary>The form that job.json and the manifest hold; frozen.</summary>
     public override string ToString() =>
         $"dtype={Dtype};cpu={CpuCapability};threads={ThreadsPerSlot};library={TensorLibrary};kernels={KernelPath}";

@@ -15,7 +15,7 @@ internal sealed partial class Dispatcher
         {
             try
             {
-                foreach (Lane lane in _lanes.Values)
+                foreach (FeedLane lane in _lanes.Values)
                 {
                     await FeedAsync(lane).ConfigureAwait(false);
                 }
@@ -26,7 +26,7 @@ internal sealed partial class Dispatcher
             {
                 return;
             }
-            catch (WorkQueueException exception)
+            catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
                 _queueTrouble = exception.Message;
                 await PauseAsync(_options.LookEvery).ConfigureAwait(false);
@@ -43,7 +43,7 @@ internal sealed partial class Dispatcher
         }
     }
 
-    private async Task FeedAsync(Lane lane)
+    private async Task FeedAsync(FeedLane lane)
     {
         IReadOnlyList<JobSession> fed = lane.Fed;
         if ((fed.Count == 0 && lane.EncodeAgain.IsEmpty) || _diskTrouble is not null)
@@ -71,7 +71,7 @@ internal sealed partial class Dispatcher
             catch (Exception exception) when (exception is PromptFileException or IOException or UnauthorizedAccessException)
             {
                 lane.Remove(session);
-                _host.Failed(session, exception);
+                await FailAsync(session, exception).ConfigureAwait(false);
                 continue;
             }
 
@@ -109,7 +109,7 @@ internal sealed partial class Dispatcher
     }
 
     /// <summary>Images that should wait in a lane's queue: a few seconds of its rate, and two batches a slot at least.</summary>
-    private long TargetDepth(Lane lane, IReadOnlyList<JobSession> fed)
+    private long TargetDepth(FeedLane lane, IReadOnlyList<JobSession> fed)
     {
         int slots = 0;
         foreach (WorkerView worker in _live)
@@ -143,7 +143,7 @@ internal sealed partial class Dispatcher
         }
         else if (item is EncodeItem encode)
         {
-            if (_desk.LaneOf(encode.Key) is { } lane && _lanes.TryGetValue(lane, out Lane? known))
+            if (_desk.LaneOf(encode.Key) is { } lane && _lanes.TryGetValue(lane, out FeedLane? known))
             {
                 known.EncodeAgain.Enqueue(encode);
             }

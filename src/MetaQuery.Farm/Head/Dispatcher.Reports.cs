@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
@@ -10,7 +9,6 @@ internal sealed partial class Dispatcher
     private static readonly TimeSpan ReceiveWait = TimeSpan.FromSeconds(1);
 
     private readonly Dictionary<string, IReadOnlyList<DenoiseItem>> _leasedBefore = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<Task, bool> _finishers = new();
     private readonly List<FaultRecord> _faults = [];
     private long _reclaimed;
 
@@ -40,7 +38,7 @@ internal sealed partial class Dispatcher
             {
                 return;
             }
-            catch (WorkQueueException exception)
+            catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
                 _queueTrouble = exception.Message;
                 await PauseAsync(_options.LookEvery).ConfigureAwait(false);
@@ -81,7 +79,7 @@ internal sealed partial class Dispatcher
             {
                 return;
             }
-            catch (WorkQueueException exception)
+            catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
                 _queueTrouble = exception.Message;
             }
@@ -111,7 +109,7 @@ internal sealed partial class Dispatcher
                 break;
             case (MissingConditionOutcome missing, DenoiseItem image):
                 _desk.Lost(missing.Key);
-                Find(image.JobId)?.MissingCondition(image, missing.Key);
+                Find(image.JobId)?.MissingCondition(image with { Attempt = image.Attempt + 1 }, missing.Key);
                 break;
             default: // given back, or an outcome that does not fit its item
                 Again(report.Item);
@@ -153,6 +151,11 @@ internal sealed partial class Dispatcher
             return;
         }
 
+        if (verdict.Record is { Deaths: 0, DeathsAlone: 0 })
+        {
+            Forget(item.Id); // its failure is written down; what has killed is remembered, to run alone if it is tried again
+        }
+
         if (item is DenoiseItem image)
         {
             if (Find(image.JobId) is { } session)
@@ -186,119 +189,6 @@ internal sealed partial class Dispatcher
         }
     }
 
-    /// <summary>Makes last what reports did, and sees what is finished by it.</summary>
-    private async Task SettleAsync(HashSet<JobSession> touched)
-    {
-        foreach (JobSession session in touched)
-        {
-            await TryOnDiskAsync(session.Settle, session).ConfigureAwait(false);
-        }
-
-        await TryOnDiskAsync(() =>
-        {
-            FaultRecord[] faults;
-            lock (_ledger)
-            {
-                faults = [.. _faults];
-            }
-
-            if (faults.Length > 0)
-            {
-                _host.Journal(faults);
-                lock (_ledger)
-                {
-                    _faults.RemoveRange(0, faults.Length);
-                }
-            }
-        }).ConfigureAwait(false);
-
-        foreach (JobSession session in touched)
-        {
-            if (session.Hopeless is { } reason)
-            {
-                _host.Failed(session, new HopelessJobException(reason));
-            }
-            else
-            {
-                Finish(session);
-            }
-        }
-    }
-
-    /// <summary>Does what the disk may refuse, until it no longer does: nothing is confirmed or fed meanwhile.</summary>
-    private async Task TryOnDiskAsync(Action action, JobSession? session = null)
-    {
-        while (true)
-        {
-            try
-            {
-                action();
-                _diskTrouble = null;
-                return;
-            }
-            catch (StorageException exception)
-            {
-                _diskTrouble = exception.Message;
-                if (!_host.WaitsForDisk(exception))
-                {
-                    foreach (JobSession open in _sessions.Values)
-                    {
-                        _host.Failed(open, exception);
-                    }
-
-                    return;
-                }
-
-                await PauseAsync(_options.LookEvery).ConfigureAwait(false);
-                _stop.Token.ThrowIfCancellationRequested();
-            }
-        }
-    }
-
-    /// <summary>Writes shards whose samples are all there, beside the loops.</summary>
-    private void Finish(JobSession session)
-    {
-        if (session.TryAnnounceSettled())
-        {
-            LaneOf(session).Remove(session);
-            _host.Settled(session);
-        }
-
-        if (!session.TryBeginFinishing())
-        {
-            return;
-        }
-
-        Task task = Task.Run(async () =>
-        {
-            try
-            {
-                await TryOnDiskAsync(session.FinishShards).ConfigureAwait(false);
-                if (session.IsComplete)
-                {
-                    await TryOnDiskAsync(() => _host.Completed(session)).ConfigureAwait(false);
-                    return; // begun for good: no second end of the same job
-                }
-            }
-            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
-            {
-                return;
-            }
-#pragma warning disable CA1031 // whatever it is, it is this job's end and is told with its reason
-            catch (Exception exception)
-#pragma warning restore CA1031
-            {
-                _host.Failed(session, exception);
-                return;
-            }
-
-            session.EndFinishing();
-            Finish(session); // what became full meanwhile
-        });
-        _finishers.TryAdd(task, true);
-        _ = task.ContinueWith(done => _finishers.TryRemove(done, out _), TaskScheduler.Default);
-    }
-
     /// <summary>The queue came back empty: everything that is out is fed again.</summary>
     private void FeedAllAgain()
     {
@@ -312,10 +202,4 @@ internal sealed partial class Dispatcher
             Again(item);
         }
     }
-}
-
-/// <summary>Nothing of a job succeeded.</summary>
-internal sealed class HopelessJobException(string message) : FarmException(message)
-{
-    public override int ExitCode => ExitCodes.CompletedWithErrors;
 }

@@ -6,7 +6,7 @@ namespace MetaQuery.Farm;
 /// <summary>What a dispatcher tells its host. Called on the dispatcher's own threads, one at a time per job.</summary>
 internal interface IDispatcherHost
 {
-    /// <summary>Every image of a job is settled; its last shards are being written.</summary>
+    /// <summary>Every image of a job is settled; its last shards are about to be written. May come again.</summary>
     void Settled(JobSession session);
 
     /// <summary>A job's shards are complete. A <see cref="StorageException"/> makes it come again.</summary>
@@ -17,6 +17,9 @@ internal interface IDispatcherHost
 
     /// <summary>Faults to write down durably before the reports that told of them are confirmed. A <see cref="StorageException"/> makes it come again.</summary>
     void Journal(IReadOnlyList<FaultRecord> faults);
+
+    /// <summary>The dispatcher met an error of its own and has stopped.</summary>
+    void Broken(Exception exception);
 
     /// <summary>The disk refuses. Returns whether to wait and try again; otherwise the dispatcher gives <see cref="Failed"/> for all its jobs.</summary>
     bool WaitsForDisk(StorageException exception);
@@ -32,7 +35,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     private readonly FaultLedger _ledger;
     private readonly ConditionDesk _desk = new();
     private readonly ConcurrentDictionary<string, JobSession> _sessions = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<string, Lane> _lanes = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, FeedLane> _lanes = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _hungry = new(0, 1);
     private readonly List<Task> _loops = [];
@@ -56,7 +59,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     }
 
     /// <summary>What keeps work from going on, in one line; null where nothing does.</summary>
-    public string? Trouble => _diskTrouble ?? _queueTrouble;
+    public string? Trouble => Fault is { } fault ? $"{fault.GetType().Name}: {fault.Message.ReplaceLineEndings(" ")}" : _diskTrouble ?? _queueTrouble;
 
     /// <summary>Workers with a live heartbeat, as last looked at.</summary>
     public IReadOnlyList<WorkerView> Workers => _live;
@@ -86,10 +89,14 @@ internal sealed partial class Dispatcher : IAsyncDisposable
 
     public void Start()
     {
-        _loops.Add(Task.Run(FeedLoopAsync));
-        _loops.Add(Task.Run(ReceiveLoopAsync));
-        _loops.Add(Task.Run(LookLoopAsync));
+        foreach (Func<Task> loop in (Func<Task>[])[FeedLoopAsync, ReceiveLoopAsync, LookLoopAsync])
+        {
+            _loops.Add(Task.Run(() => GuardAsync(loop)));
+        }
     }
+
+    /// <summary>An error that no loop expects: nothing is fed or committed any more. Null while there is none.</summary>
+    public Exception? Fault { get; private set; }
 
     public JobSession? Find(string jobId) => _sessions.GetValueOrDefault(jobId);
 
@@ -107,6 +114,14 @@ internal sealed partial class Dispatcher : IAsyncDisposable
         if (!_sessions.TryAdd(session.JobId, session))
         {
             throw new InvalidOperationException($"job {session.JobId} is open already");
+        }
+
+        lock (_ledger)
+        {
+            foreach (string id in session.Retried.Select(position => $"d/{session.JobId}/{position}").Where(id => _ledger.Find(id) is not null))
+            {
+                _faults.Add(_ledger.Pardon(id));
+            }
         }
 
         Finish(session); // what was complete before is told as if it had just come to be
@@ -162,18 +177,6 @@ internal sealed partial class Dispatcher : IAsyncDisposable
         }
     }
 
-    /// <summary>Failed samples are tried again: their faults are forgiven.</summary>
-    public void Pardon(IEnumerable<string> itemIds)
-    {
-        lock (_ledger)
-        {
-            foreach (string id in itemIds)
-            {
-                _faults.Add(_ledger.Pardon(id));
-            }
-        }
-    }
-
     /// <summary>Stops all loops; what was received but not confirmed comes again to the next head.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -184,7 +187,27 @@ internal sealed partial class Dispatcher : IAsyncDisposable
         _hungry.Dispose();
     }
 
-    private Lane LaneOf(JobSession session) => _lanes.GetOrAdd(session.Lane, name => new Lane(name, _options.Clock));
+    private async Task GuardAsync(Func<Task> loop)
+    {
+        try
+        {
+            await loop().ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        {
+            // told to stop while it waited
+        }
+#pragma warning disable CA1031 // kept for whoever hosts this: readiness tells it, and a service ends by it
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            Fault = exception;
+            _host.Broken(exception);
+            await _stop.CancelAsync().ConfigureAwait(false);
+        }
+    }
+
+    private FeedLane LaneOf(JobSession session) => _lanes.GetOrAdd(session.Lane, name => new FeedLane(name, _options.Clock));
 
     private void Hurry()
     {
@@ -210,89 +233,6 @@ internal sealed partial class Dispatcher : IAsyncDisposable
         catch (OperationCanceledException)
         {
             // the loop looks at the token itself
-        }
-    }
-
-    /// <summary>The jobs of one lane, in fair order.</summary>
-    internal sealed class Lane(string name, TimeProvider clock)
-    {
-        private readonly Lock _gate = new();
-        private readonly FairScheduler<DenoiseItem> _fair = new();
-        private readonly List<JobSession> _fed = [];
-
-        public string Name { get; } = name;
-
-        /// <summary>Images reported.</summary>
-        public RateMeter Rate { get; } = new(clock);
-
-        /// <summary>When what waits was fed: oldest first.</summary>
-        private readonly Queue<(long Timestamp, long Items)> _fedAt = new();
-        private long _fedItems;
-
-        /// <summary>Age of the oldest item that waits, as of the last <see cref="Waits"/>.</summary>
-        public TimeSpan Lag { get; private set; }
-
-        /// <summary>So many items wait.</summary>
-        public void Waits(long items)
-        {
-            while (_fedAt.TryPeek(out (long Timestamp, long Items) oldest) && _fedItems - oldest.Items >= items)
-            {
-                _fedItems -= _fedAt.Dequeue().Items;
-            }
-
-            Lag = _fedAt.TryPeek(out (long Timestamp, long Items) first) ? clock.GetElapsedTime(first.Timestamp) : TimeSpan.Zero;
-        }
-
-        public void WasFed(long items)
-        {
-            _fedAt.Enqueue((clock.GetTimestamp(), items));
-            _fedItems += items;
-        }
-
-        /// <summary>Encode items to feed again.</summary>
-        public ConcurrentQueue<EncodeItem> EncodeAgain { get; } = new();
-
-        public IReadOnlyList<JobSession> Fed
-        {
-            get
-            {
-                lock (_gate)
-                {
-                    return [.. _fed];
-                }
-            }
-        }
-
-        public void Add(JobSession session, double weight, long order)
-        {
-            lock (_gate)
-            {
-                if (!_fed.Contains(session))
-                {
-                    _fair.SetWeight(session.Tenant, weight);
-                    _fair.Add(session, session.Tenant, session.Priority, order);
-                    _fed.Add(session);
-                }
-            }
-        }
-
-        public void Remove(JobSession session)
-        {
-            lock (_gate)
-            {
-                if (_fed.Remove(session))
-                {
-                    _fair.Remove(session);
-                }
-            }
-        }
-
-        public DenoiseItem? Next()
-        {
-            lock (_gate)
-            {
-                return _fair.TryNext(out DenoiseItem? item) ? item : null;
-            }
         }
     }
 }

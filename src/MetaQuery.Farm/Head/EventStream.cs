@@ -12,7 +12,7 @@ internal sealed class EventStream(string epoch, Func<JobView> view)
 
     private readonly Lock _gate = new();
     private readonly JobEvent?[] _ring = new JobEvent?[Kept];
-    private long _next;
+    private long _next = 1; // 0 is the number of a snapshot before anything happened
     private bool _ended;
     private TaskCompletionSource _changed = New();
 

@@ -125,5 +125,10 @@ public sealed partial class FarmHead
         new ConditionCacheCounters(0, 0, 0, 0, 0, 0, 0, 0),
         (sum, cache) => new ConditionCacheCounters(
             sum.MemoryHits + cache.MemoryHits, sum.DiskHits + cache.DiskHits, sum.Misses + cache.Misses, sum.SharedFlights + cache.SharedFlights,
-            sum.Evictions + cache.Evictions, sum.CorruptEntries + cache.CorruptEntries, sum.MemoryBytes + cache.MemoryBytes, sum.DiskBytes + cache.DiskBytes));
+            sum.Evictions + cache.Evictions, sum.CorruptEntries + cache.CorruptEntries, sum.MemoryBytes + cache.MemoryBytes, sum.DiskBytes + cache.DiskBytes)
+        {
+            RedisHits = sum.RedisHits + cache.RedisHits,
+            RedisBytes = Math.Max(sum.RedisBytes, cache.RedisBytes), // all speak of the same server
+            MadeAgain = sum.MadeAgain + cache.MadeAgain,
+        });
 }

@@ -7,7 +7,13 @@ namespace MetaQuery.Farm;
 /// <content>Starting jobs, ending them, keeping times.</content>
 public sealed partial class FarmHead
 {
-    private readonly ConcurrentDictionary<Task, bool> _closing = new();
+    private readonly ConcurrentDictionary<string, Task> _closing = new(StringComparer.Ordinal);
+    private readonly TaskCompletionSource<Exception> _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Completes with an error that the head cannot go on from: its process should end, and a new one will go on with every job.</summary>
+    public Task<Exception> Broken => _broken.Task;
+
+    void IDispatcherHost.Broken(Exception exception) => _broken.TrySetResult(exception);
 
     void IDispatcherHost.Settled(JobSession session) => Turn(session.JobId, JobSignal.Settled);
 
@@ -16,6 +22,7 @@ public sealed partial class FarmHead
         session.DrawSheet();
         session.RemoveWork();
         JobCounts counts = session.Counts;
+        Turn(session.JobId, JobSignal.Settled);
         Turn(
             session.JobId, counts.Failed > 0 ? JobSignal.FinishedWithErrors : JobSignal.Finished,
             record => record with { Reason = counts.Failed > 0 ? $"{counts.Failed} of {counts.Images} images were given up" : null });
@@ -88,7 +95,8 @@ public sealed partial class FarmHead
     /// <summary>Opens the jobs whose turn is next: per tenant and class one after the other, the next as soon as the one before runs out of images to hand out.</summary>
     private void StartJobs()
     {
-        List<JobRecord> waiting = [.. _board.List().Where(record => record.State == JobState.Queued && _dispatcher.Find(record.Id) is null)];
+        List<JobRecord> waiting = [.. _board.List().Where(
+            record => record.State == JobState.Queued && _dispatcher.Find(record.Id) is null && !_closing.ContainsKey(record.Id))];
         foreach (JobRecord record in waiting.OrderByDescending(record => record.Priority))
         {
             if (_stop.IsCancellationRequested || _dispatcher.OpenCount >= _options.MaxOpenJobs)
@@ -135,9 +143,9 @@ public sealed partial class FarmHead
 
     private string WaitReason(JobRecord record) => record.Lane is { } lane
         ? $"waits for a worker that computes as the job began: {lane.Numerics}"
-        : $"waits for a worker with model {_model.Images.ModelName}";
+        : $"waits for a worker with model {_model.Images.ModelName}{(record.Dtype is { } dtype ? $" in {dtype}" : "")}";
 
-    /// <summary>The lane a job keeps to; for a new one that with most live slots.</summary>
+    /// <summary>The lane a job keeps to; for a new one that with most live slots, of those that compute as it asks.</summary>
     private JobLane? LaneFor(JobRecord record)
     {
         IEnumerable<IGrouping<string, WorkerView>> lanes = _dispatcher.Workers.Where(Serves).GroupBy(worker => worker.Info.Lane, StringComparer.Ordinal);
@@ -146,16 +154,27 @@ public sealed partial class FarmHead
             return lanes.Any(lane => lane.Key == known.Name) ? known : null;
         }
 
-        return lanes.OrderByDescending(lane => lane.Sum(worker => worker.Info.Slots)).FirstOrDefault()?.First().Info is { } best
-            ? JobLane.Of(new ModelDescription(best.Conditions, best.Images))
-            : null;
+        foreach (IGrouping<string, WorkerView> lane in lanes.OrderByDescending(lane => lane.Sum(worker => worker.Info.Slots)))
+        {
+            WorkerInfo worker = lane.First().Info;
+            var candidate = JobLane.Of(new ModelDescription(worker.Conditions, worker.Images));
+            if ((record.Dtype is null || record.Dtype == candidate.Numerics.Dtype) && candidate.Describe(_model).Lane == candidate.Name)
+            {
+                return candidate;
+            }
+        }
+
+        return null;
     }
 
     private void Feed(JobSession session)
     {
-        if (Turn(session.JobId, JobSignal.Started, job => job with { Reason = null }) is { State: JobState.Running })
+        lock (_turning) // a job that is paused meanwhile must not be fed
         {
-            _dispatcher.Feed(session);
+            if (Turn(session.JobId, JobSignal.Started, job => job with { Reason = null }) is { State: JobState.Running })
+            {
+                _dispatcher.Feed(session);
+            }
         }
     }
 
@@ -184,6 +203,10 @@ public sealed partial class FarmHead
             }
 
             _dispatcher.Add(session);
+            if (_board.Find(record.Id) is not { IsFinal: false })
+            {
+                Close(session); // cancelled while it was being opened
+            }
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
         {
@@ -243,89 +266,25 @@ public sealed partial class FarmHead
     private void Close(JobSession session, bool withdraw = false)
     {
         _dispatcher.Remove(session);
-        Task task = Task.Run(async () =>
+        var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _closing[session.JobId] = closed.Task;
+        _ = Task.Run(async () =>
         {
-            if (withdraw)
-            {
-                await WithdrawAsync(session, CancellationToken.None).ConfigureAwait(false);
-            }
-
-            session.Dispose();
-            Wake();
-        });
-        _closing.TryAdd(task, true);
-        _ = task.ContinueWith(done => _closing.TryRemove(done, out _), TaskScheduler.Default);
-    }
-
-    /// <summary>Deadlines and the retention rule.</summary>
-    private async Task KeepTimesAsync()
-    {
-        DateTimeOffset now = _clock.GetUtcNow();
-        foreach (JobRecord record in _board.List())
-        {
-            if (!record.IsFinal && record.Deadline <= now)
-            {
-                Turn(record.Id, JobSignal.DeadlinePassed, job => job with { Reason = $"its deadline {record.Deadline:O} has passed" });
-                if (_dispatcher.Find(record.Id) is { } session && _board.Find(record.Id) is { IsFinal: true })
-                {
-                    Close(session, withdraw: true);
-                }
-            }
-            else if (ExpiryOf(record) <= now && _board.Find(record.Id) is { IsFinal: true })
-            {
-                lock (_turning)
-                {
-                    _board.Delete(record);
-                }
-
-                await ForgetAsync(record).ConfigureAwait(false);
-            }
-        }
-    }
-
-    private DateTimeOffset? ExpiryOf(JobRecord record)
-    {
-        TimeSpan? kept = record.Kind == JobKind.Request ? _options.KeepRequests : _options.KeepDataSets;
-        return record.IsFinal && kept is { } time ? record.FinishedAt + time : null;
-    }
-
-    /// <summary>What is left of a job that is deleted.</summary>
-    private async Task ForgetAsync(JobRecord record)
-    {
-        await Task.WhenAll(_closing.Keys).ConfigureAwait(false);
-        _dispatcher.ForgetJob(record.Id);
-        if (_events.TryRemove(record.Id, out EventStream? stream))
-        {
-            stream.End();
-        }
-
-        string folder = _folder.JobPath(record.Id);
-        if (Directory.Exists(folder))
-        {
-            Directory.Delete(folder, recursive: true);
-        }
-    }
-
-    private async Task EventLoopAsync()
-    {
-        while (!_stop.IsCancellationRequested)
-        {
-            foreach ((string jobId, EventStream stream) in _events)
-            {
-                if (stream.Watchers > 0 && _dispatcher.Find(jobId) is { } session && session.TakeNews() is { } news && _board.Find(jobId) is { } record)
-                {
-                    stream.Publish(news.Count > 0 ? "samples" : "progress", ViewOf(record), news, isLast: false);
-                }
-            }
-
             try
             {
-                await Task.Delay(_options.EventsEvery, _clock, _stop.Token).ConfigureAwait(false);
+                if (withdraw)
+                {
+                    await WithdrawAsync(session, CancellationToken.None).ConfigureAwait(false);
+                }
+
+                session.Dispose();
             }
-            catch (OperationCanceledException)
+            finally
             {
-                return;
+                _closing.TryRemove(session.JobId, out _);
+                closed.SetResult();
+                Wake();
             }
-        }
+        });
     }
 }

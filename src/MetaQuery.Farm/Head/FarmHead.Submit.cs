@@ -42,6 +42,10 @@ public sealed partial class FarmHead
             else if (after != before)
             {
                 _board.Put(after);
+                if (!JobLifecycle.IsFed(after.State) && _dispatcher.Find(after.Id) is { } open)
+                {
+                    _dispatcher.StopFeeding(open);
+                }
             }
         }
 

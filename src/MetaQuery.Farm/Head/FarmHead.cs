@@ -42,6 +42,11 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
     {
         get
         {
+            if (Broken.IsCompleted)
+            {
+                return new FarmReadiness(false, $"the head has met an error of its own and must be started again: {Broken.Result.Message.ReplaceLineEndings(" ")}");
+            }
+
             if (_dispatcher.Trouble is { } trouble)
             {
                 return new FarmReadiness(false, trouble);
@@ -99,7 +104,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         await _stop.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(_loops).ConfigureAwait(false);
         await _dispatcher.DisposeAsync().ConfigureAwait(false);
-        await Task.WhenAll(_closing.Keys).ConfigureAwait(false);
+        await Task.WhenAll(_closing.Values).ConfigureAwait(false);
         foreach (JobRecord record in _board.List())
         {
             if (_dispatcher.Find(record.Id) is { } session)
@@ -136,8 +141,22 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         }
 
         _dispatcher.Start();
-        _loops.Add(Task.Run(JobLoopAsync, CancellationToken.None));
-        _loops.Add(Task.Run(EventLoopAsync, CancellationToken.None));
+        _loops.Add(Task.Run(() => GuardAsync(JobLoopAsync), CancellationToken.None));
+        _loops.Add(Task.Run(() => GuardAsync(EventLoopAsync), CancellationToken.None));
+    }
+
+    private async Task GuardAsync(Func<Task> loop)
+    {
+        try
+        {
+            await loop().ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // handed to whoever hosts the head: its process should end by it
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            _broken.TrySetResult(exception);
+        }
     }
 
     /// <summary>Folders of jobs that were never promised: a submission that died before its record was written.</summary>

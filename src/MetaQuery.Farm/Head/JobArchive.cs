@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using MetaQuery.Data;
 using MetaQuery.Imaging;
+using Microsoft.Win32.SafeHandles;
 
 namespace MetaQuery.Farm;
 
@@ -140,6 +141,10 @@ internal sealed class JobArchive
         ? new FileStream(Path.Combine(_folder, known.Name), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1 << 16, FileOptions.Asynchronous)
         : null;
 
+    /// <summary>Samples in the spools of some shards.</summary>
+    public long CountSpooled(Func<string, bool> shards) => SpoolFiles().Where(shard => shards(_layout.ShardName(shard)))
+        .Sum(shard => SpoolRecords(shard).Where(record => record.Kind == SpoolKind.Sample).Select(record => record.Position).Distinct().LongCount());
+
     private sealed record Sample(ReadOnlyMemory<byte> Image, ReadOnlyMemory<byte> Caption, ReadOnlyMemory<byte> Json);
 
     /// <summary>Shards that hold anything, ascending.</summary>
@@ -223,8 +228,9 @@ internal sealed class JobArchive
             yield break;
         }
 
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        for (long at = 0; SpoolRecord.TryRead(stream, at, out SpoolRecord record); at += record.ByteLength)
+        using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        long length = RandomAccess.GetLength(file);
+        for (long at = 0; SpoolRecord.TryRead(file, at, length, out SpoolRecord record); at += record.ByteLength)
         {
             yield return record;
         }

@@ -21,22 +21,22 @@ internal sealed record SessionOptions
     public bool RetryFailed { get; init; }
     public int ContactSheetImages { get; init; } = 48;
 
+    /// <summary>Prompts read but not handed out, at most: what of conditions lies in the cache unused.</summary>
+    public int MostPromptsAhead { get; init; } = 4096;
+
     /// <summary>Items given up, without a single success, after which the job is hopeless.</summary>
     public int HopelessAfter { get; init; } = 50;
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
 
 /// <summary>A job that is being worked on, as the head has it: plan, folder, store, coordinator, counts. Thread-safe.</summary>
-internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
+internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
 {
     private const int MostNews = 256;
-    private const string SheetName = "contact-sheet.png";
 
     private readonly Lock _gate = new();
     private readonly SessionOptions _options;
-    private readonly OutFolder _folder;
-    private readonly ContactSheetPicks _picks;
-    private readonly ShardedSampleStore _store;
+    private readonly ISampleStore _store;
     private readonly JobCoordinator _coordinator;
     private readonly RateMeter _rate;
     private readonly long _writtenBefore;
@@ -44,22 +44,25 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
     private readonly List<long> _news = [];
     private readonly Queue<AbandonedImage> _abandoned = new();
     private readonly FailureBreaker _breaker;
-    private int _isFinishing;
-    private bool _isSettledTold;
+    private readonly IEnumerator<PlannedPrompt> _prompts;
+    private readonly SemaphoreSlim _finishing = new(1, 1);
+    private readonly Lock _writing = new();
+    private bool _isEnded;
+    private bool _isClosed;
+    private long _promptsRead;
     private long _denoised;
     private bool _isDirty = true;
 
-    private JobSession(JobPlan plan, SessionOptions options, OutFolder folder, ContactSheetPicks picks, ShardedSampleStore store)
+    private JobSession(JobPlan plan, SessionOptions options, ISampleStore store)
     {
         Plan = plan;
         Lane = WorkLane.Of(plan.Conditions, plan.Images);
         _options = options;
-        _folder = folder;
-        _picks = picks;
         _store = store;
         _writtenBefore = store.WrittenCount;
         _failedBefore = store.FailedCount;
         _rate = new RateMeter(options.Clock);
+        Stages = new StageClock(options.Clock);
         WasComplete = store.IsComplete;
         _breaker = new FailureBreaker(options.HopelessAfter);
         if (_writtenBefore > 0)
@@ -67,8 +70,9 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
             _breaker.Succeeded();
         }
 
+        _prompts = PromptStream.Read(plan, store, () => _promptsRead++).GetEnumerator();
         _coordinator = new JobCoordinator(
-            PromptStream.Read(plan, store).GetEnumerator(),
+            _prompts,
             new JobItems(options.JobId, plan, options.Priority, options.TaskTimeout, options.KeepAllConditions), store.IsSettled);
     }
 
@@ -88,38 +92,29 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
     /// <summary>Every image is committed or given up, every shard written.</summary>
     public bool IsComplete => _store.IsComplete;
 
+    /// <summary>Positions whose failure was forgotten when it was opened.</summary>
+    public IReadOnlyList<long> Retried => _store.Retried;
+
     /// <summary>Why nothing of this job will succeed; null while it may.</summary>
     public string? Hopeless { get; private set; }
+
+    /// <summary>Images committed since it was opened.</summary>
+    public long WrittenNow => _store.WrittenCount - _writtenBefore;
 
     /// <summary>Images settled before it was opened.</summary>
     public long Resumed => _writtenBefore + _failedBefore;
 
     /// <summary>The numerics that the folder's images were made with.</summary>
-    public IReadOnlyList<string> Numerics => _folder.Numerics;
+    public IReadOnlyList<string> Numerics => _store.Numerics;
 
     /// <summary>Opens a job's folder and recovers what is in it. May take seconds for a large job.</summary>
     /// <exception cref="FarmException">The folder is in use, another job's, or of other numerics.</exception>
     /// <exception cref="StorageException">It cannot be read or written.</exception>
-    public static JobSession Open(JobPlan plan, string outFolder, SessionOptions options)
-    {
-        JobIdentity identity = JobIdentity.Create(plan);
-        OutFolder folder = OutFolder.Take(outFolder, identity, plan.Images.Numerics.ToString(), options.AllowOtherNumerics);
-        ContactSheetPicks? picks = null;
-        ShardedSampleStore? store = null;
-        try
-        {
-            picks = new ContactSheetPicks(folder.WorkPath, plan.PromptCount, plan.Settings.ImagesPerPrompt, options.ContactSheetImages);
-            store = new ShardedSampleStore(folder, plan, identity, picks, options.RetryFailed);
-            return new JobSession(plan, options, folder, picks, store);
-        }
-        catch
-        {
-            store?.Dispose();
-            picks?.Dispose();
-            folder.Dispose();
-            throw;
-        }
-    }
+    public static JobSession Open(JobPlan plan, string outFolder, SessionOptions options) => new(
+        plan, options, ShardedSampleStore.Open(plan, outFolder, options.AllowOtherNumerics, options.RetryFailed, options.ContactSheetImages));
+
+    /// <summary>Opens a job whose samples somebody takes as they come.</summary>
+    public static JobSession Open(JobPlan plan, ISampleStore store, SessionOptions options) => new(plan, options, store);
 
     /// <summary>Reads prompts ahead: see <see cref="JobCoordinator.PlanAhead"/>.</summary>
     /// <exception cref="PromptFileException">The prompt file changed or cannot be read.</exception>
@@ -128,8 +123,21 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
         lock (_gate)
         {
             long before = _coordinator.ImagesPlanned;
-            _coordinator.PlanAhead(least, most);
+            Stages.Time("plan", () => _coordinator.PlanAhead(least, most, _options.MostPromptsAhead));
             _isDirty |= _coordinator.ImagesPlanned != before;
+        }
+    }
+
+    /// <summary>Reads what is left of the prompts, none of which has images to make: only their end tells that they are what was planned.</summary>
+    /// <exception cref="PromptFileException">The prompt file changed or cannot be read.</exception>
+    public void ReadToEnd()
+    {
+        lock (_gate)
+        {
+            while (!WasComplete && !_coordinator.SourceEnded)
+            {
+                _coordinator.PlanAhead(long.MaxValue, long.MaxValue, int.MaxValue);
+            }
         }
     }
 
@@ -196,92 +204,6 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
         }
     }
 
-    /// <summary>Commits a sample; a second one for the same place changes nothing.</summary>
-    /// <exception cref="StorageException">It could not be written; to be tried again.</exception>
-    public void Commit(FinishedSample sample)
-    {
-        long before = _store.WrittenCount;
-        _store.Add(sample);
-        lock (_gate)
-        {
-            _coordinator.Done(sample.Position);
-            _isDirty = true;
-            if (_store.WrittenCount > before)
-            {
-                _denoised++;
-                _rate.Add(1);
-                _breaker.Succeeded();
-                if (_news.Count == MostNews)
-                {
-                    _news.RemoveAt(0);
-                }
-
-                _news.Add(sample.Position);
-            }
-        }
-    }
-
-    /// <summary>Gives an image up; <see cref="Settle"/> writes it down.</summary>
-    public void Abandon(DenoiseItem item, string reason)
-    {
-        lock (_gate)
-        {
-            _abandoned.Enqueue(new AbandonedImage(item.Position, item.Prompt, item.SampleIndex, reason));
-            Hopeless ??= _breaker.Failed(reason);
-        }
-    }
-
-    /// <summary>A condition cannot be made: gives up the images that wait for it.</summary>
-    /// <returns>Whether there were any.</returns>
-    public bool EncodeFailed(ConditionKey key, string reason)
-    {
-        lock (_gate)
-        {
-            IReadOnlyList<AbandonedImage> abandoned = _coordinator.EncodeFailed(key, reason);
-            foreach (AbandonedImage image in abandoned)
-            {
-                _abandoned.Enqueue(image);
-            }
-
-            if (abandoned.Count > 0)
-            {
-                Hopeless ??= _breaker.Failed(reason); // one condition is one failure, however many images wait for it
-            }
-
-            return abandoned.Count > 0;
-        }
-    }
-
-    /// <summary>Writes down what was given up, and makes all that was committed last.</summary>
-    /// <exception cref="StorageException">It could not be written; to be tried again.</exception>
-    public void Settle()
-    {
-        while (PeekAbandoned() is { } image)
-        {
-            _store.Fail(image.Position, new FailedSample(
-                Plan.Layout.Key(image.Position), image.Prompt.Index, image.SampleIndex, image.Prompt.Prompt, image.Reason));
-            lock (_gate)
-            {
-                _abandoned.Dequeue();
-                _coordinator.Done(image.Position);
-                _isDirty = true;
-            }
-        }
-
-        _store.Flush();
-    }
-
-    /// <summary>True once: when every image is committed or given up, be shards unfinished.</summary>
-    public bool TryAnnounceSettled()
-    {
-        lock (_gate)
-        {
-            bool isNow = !_isSettledTold && _store.WrittenCount + _store.FailedCount == Plan.ImageCount;
-            _isSettledTold |= isNow;
-            return isNow;
-        }
-    }
-
     public void TakeBack(DenoiseItem item)
     {
         lock (_gate)
@@ -314,42 +236,6 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
         }
     }
 
-    /// <summary>Whether <see cref="FinishShards"/> has something to do and nobody is at it; who gets true does it and calls <see cref="EndFinishing"/>.</summary>
-    public bool TryBeginFinishing()
-    {
-        if ((_store.HasFullShard || IsComplete) && Interlocked.CompareExchange(ref _isFinishing, 1, 0) == 0)
-        {
-            return true;
-        }
-
-        return false;
-    }
-
-    public void EndFinishing() => Interlocked.Exchange(ref _isFinishing, 0);
-
-    /// <exception cref="StorageException">A shard could not be written; to be tried again.</exception>
-    public void FinishShards() => _store.FinishShards();
-
-    /// <summary>After the last shard: contact sheet, and away with what only an unfinished job needs.</summary>
-    /// <returns>The sheet's path, or null where there is no picture to show.</returns>
-    /// <exception cref="StorageException">It could not be written; to be tried again.</exception>
-    public string? DrawSheet()
-    {
-        string sheet = _folder.PathOf(SheetName);
-        if (WasComplete && File.Exists(sheet))
-        {
-            return sheet;
-        }
-
-        _store.CollectPicks();
-        return _picks.Draw(sheet);
-    }
-
-    /// <summary>The job is done: away with what only an unfinished one needs.</summary>
-    public void RemoveWork() => _folder.RemoveWork();
-
-    public IReadOnlyList<FailedSample> ListFailures(int most) => _store.ListFailures(most);
-
     public JobCounts Counts
     {
         get
@@ -363,16 +249,24 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
         }
     }
 
-    /// <summary>Shards with samples that are not finished yet, ascending.</summary>
-    public IReadOnlyList<long> OpenShards() => _store.OpenShards();
-
-    /// <summary>Samples of an unfinished shard, ascending.</summary>
-    public IReadOnlyList<long> PositionsIn(long shard) => _store.PositionsIn(shard);
-
-    /// <summary>A committed sample of an unfinished shard; null where it is not (or no more) in one.</summary>
-    public FinishedSample? TryRead(long position) => _store.TryRead(position);
-
     public double ImagesPerSecond => _rate.PerSecond;
+
+    /// <summary>Where the head's own time goes: plan, write, sync, shard.</summary>
+    public StageClock Stages { get; }
+
+    /// <summary>The counts as an embedded run tells them.</summary>
+    public JobProgress Progress(JobState state)
+    {
+        lock (_gate)
+        {
+            long left = Plan.ImageCount - _store.WrittenCount - _store.FailedCount;
+            double rate = _denoised > 0 ? _rate.PerSecond : 0;
+            return new JobProgress(
+                state, Plan.PromptCount, _promptsRead, _coordinator.PromptsEncoded, Plan.ImageCount, _writtenBefore + _failedBefore + _denoised,
+                _store.WrittenCount, _store.FailedCount, Resumed, rate,
+                left == 0 ? TimeSpan.Zero : rate > 0 ? TimeSpan.FromSeconds(Math.Min(left / rate, 3.15e8)) : null);
+        }
+    }
 
     /// <summary>What was written since the last call, the latest ones where there are many; null where nothing changed at all.</summary>
     public IReadOnlyList<long>? TakeNews()
@@ -388,21 +282,6 @@ internal sealed class JobSession : IWorkSource<DenoiseItem>, IDisposable
             long[] news = [.. _news];
             _news.Clear();
             return news;
-        }
-    }
-
-    public void Dispose()
-    {
-        _store.Dispose();
-        _picks.Dispose();
-        _folder.Dispose();
-    }
-
-    private AbandonedImage? PeekAbandoned()
-    {
-        lock (_gate)
-        {
-            return _abandoned.TryPeek(out AbandonedImage? image) ? image : null;
         }
     }
 }

@@ -67,12 +67,11 @@ public sealed record JobResult(
 /// <param name="EncoderCalls">Batches in which they were sent.</param>
 /// <param name="Cache">The condition cache's counters.</param>
 /// <param name="DenoiseBatches">Batches denoised.</param>
-/// <param name="PaddedRows">Rows of those batches that were padding.</param>
 /// <param name="Retries">Denoise or encode tasks tried again after an error.</param>
-/// <param name="StageTimes">Summed over slots: plan, encode, denoise, idle; and of the writer: image, spool, shard.</param>
+/// <param name="StageTimes">Summed over threads: encode, denoise and idle of the slots; image beside them; plan, write, sync and shard of the head.</param>
 public sealed record JobStats(
     long Images, double ImagesPerSecond, TimeSpan Elapsed, long ConditionPasses, long EncoderCalls, ConditionCacheCounters Cache,
-    long DenoiseBatches, long PaddedRows, long Retries, IReadOnlyDictionary<string, TimeSpan> StageTimes);
+    long DenoiseBatches, long Retries, IReadOnlyDictionary<string, TimeSpan> StageTimes);
 
 /// <summary>The condition cache's counters.</summary>
 /// <param name="MemoryHits">Lookups answered from memory.</param>

@@ -42,7 +42,7 @@ internal static class JobSpecValidator
                 throw new JobSpecException($"dtype {dtype} is not known; float32 and bfloat16 are");
             }
 
-            if (dtype != model.Numerics.Dtype)
+            if (model.Numerics.Dtype != NumericsFingerprint.AnyDtype && dtype != model.Numerics.Dtype)
             {
                 throw new ModelMismatchException($"the job asks for {dtype}, but the model was loaded in {model.Numerics.Dtype}");
             }

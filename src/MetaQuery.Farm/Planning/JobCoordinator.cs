@@ -7,8 +7,6 @@ namespace MetaQuery.Farm;
 /// </remarks>
 internal sealed class JobCoordinator
 {
-    private const int MostPromptsAhead = 4096;
-
     private readonly IEnumerator<PlannedPrompt> _source;
     private readonly JobItems _items;
     private readonly Func<long, bool> _isSettled;
@@ -43,7 +41,12 @@ internal sealed class JobCoordinator
     /// <summary>Of these: whose conditions were there at least once.</summary>
     public long ImagesEncoded { get; private set; }
 
+    /// <summary>Prompts whose conditions were there.</summary>
+    public long PromptsEncoded { get; private set; }
+
     public int ImagesOut => _out.Count;
+
+    public bool IsOut(long position) => _out.ContainsKey(position);
 
     /// <summary>Images that can be handed out at once.</summary>
     public bool HasReadyImages => _again.Count > 0 || _ready.Count > 0;
@@ -51,14 +54,14 @@ internal sealed class JobCoordinator
     public bool SourceEnded => _sourceEnded;
 
     /// <summary>Reads prompts once fewer than <paramref name="least"/> images are ahead, and then until <paramref name="most"/> are: encoders get them in bursts that fill a batch.</summary>
-    public void PlanAhead(long least, long most)
+    public void PlanAhead(long least, long most, int mostPrompts)
     {
         if (_sourceEnded || ImagesAhead >= least)
         {
             return;
         }
 
-        while (ImagesAhead < most && _waitingPrompts + _ready.Count < MostPromptsAhead)
+        while (ImagesAhead < most && _waitingPrompts + _ready.Count < mostPrompts)
         {
             if (!_source.MoveNext())
             {
@@ -133,6 +136,7 @@ internal sealed class JobCoordinator
                 _waitingPrompts--;
                 _ready.Enqueue(prompt);
                 ImagesEncoded += prompt.Line.Samples.Count;
+                PromptsEncoded++;
             }
         }
 
@@ -156,8 +160,9 @@ internal sealed class JobCoordinator
             prompt.IsDropped = true; // it may still wait for its other condition
             _waitingPrompts--;
             ImagesAhead -= prompt.Line.Samples.Count;
-            abandoned.AddRange(prompt.Line.Samples.Select(
-                sample => new AbandonedImage(_items.Position(prompt.Line, sample), prompt.Line.Line, sample, reason)));
+            abandoned.AddRange(prompt.Line.Samples
+                .Select(sample => new AbandonedImage(_items.Position(prompt.Line, sample), prompt.Line.Line, sample, reason))
+                .Where(image => !_handedOutBefore.Contains(image.Position))); // whoever holds it may have what it needs
         }
 
         ImagesAhead -= waiting.Images.Count;

@@ -5,13 +5,12 @@ namespace MetaQuery.Farm;
 /// <summary>A job's prompts that still have images to make, with the settings that hold for each.</summary>
 internal static class PromptStream
 {
-    public static IEnumerable<PlannedPrompt> Read(JobPlan plan, ISampleStore store, ProgressMeter? meter = null)
+    public static IEnumerable<PlannedPrompt> Read(JobPlan plan, ISampleStore store, Action onLine)
     {
         ResolvedSettings settings = plan.Settings;
-        long planned = 0;
         foreach (PromptLine line in plan.Source.Read())
         {
-            meter?.Planned(++planned);
+            onLine();
             long first = line.Index * settings.ImagesPerPrompt;
             var samples = new List<int>();
             for (int sample = 0; sample < settings.ImagesPerPrompt; sample++)

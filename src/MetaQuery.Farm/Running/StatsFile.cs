@@ -15,7 +15,7 @@ internal static class StatsFile
         using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
         {
             writer.WriteStartObject();
-            writer.WriteNumber("version", 1);
+            writer.WriteNumber("version", 2);
             writer.WriteString("state", JsonNamingPolicy.SnakeCaseLower.ConvertName(state.ToString()));
             writer.WriteNumber("prompts", progress.Prompts);
             writer.WriteNumber("images", progress.Images);
@@ -31,7 +31,6 @@ internal static class StatsFile
             writer.WriteNumber("condition_passes", stats.ConditionPasses);
             writer.WriteNumber("encoder_calls", stats.EncoderCalls);
             writer.WriteNumber("denoise_batches", stats.DenoiseBatches);
-            writer.WriteNumber("padded_rows", stats.PaddedRows);
             writer.WriteNumber("retries", stats.Retries);
             writer.WriteStartObject("condition_cache");
             writer.WriteNumber("memory_hits", stats.Cache.MemoryHits);

@@ -15,7 +15,7 @@ internal sealed class ContactSheetPicks : IDisposable
     private readonly int _imagesPerPrompt;
     private readonly int _shownPerPrompt;
     private readonly List<long> _prompts = [];
-    private readonly HashSet<long> _positions = [];
+    private readonly SortedSet<long> _positions = [];
 
     /// <param name="workFolder">Where to keep them until the end.</param>
     /// <param name="promptCount">Prompts in the job.</param>
@@ -30,7 +30,6 @@ internal sealed class ContactSheetPicks : IDisposable
             return;
         }
 
-        _kept = new SampleSpool(Path.Combine(workFolder, FileName), 0, _imageCount);
         _shownPerPrompt = Math.Min(Math.Min(imagesPerPrompt, MaxImagesPerPrompt), most);
         long shownPrompts = Math.Min(promptCount, most / _shownPerPrompt);
         for (long i = 0; i < shownPrompts; i++)
@@ -42,6 +41,8 @@ internal sealed class ContactSheetPicks : IDisposable
                 _positions.Add((prompt * imagesPerPrompt) + sample);
             }
         }
+
+        _kept = new SampleSpool(Path.Combine(workFolder, FileName), [.. _positions]);
     }
 
     /// <summary>Keeps a finished sample if it was picked.</summary>
@@ -54,7 +55,7 @@ internal sealed class ContactSheetPicks : IDisposable
     }
 
     /// <summary>Positions that were picked but are not kept: given up, or in a shard that an earlier run finished.</summary>
-    public IEnumerable<long> Missing => _positions.Where(position => _kept?.KindOf(position) is null).Order();
+    public IEnumerable<long> Missing => _positions.Where(position => _kept?.KindOf(position) is null);
 
     /// <summary>Makes what was kept last: before the shard that held it counts as finished.</summary>
     public void Flush() => _kept?.Flush();
@@ -79,7 +80,7 @@ internal sealed class ContactSheetPicks : IDisposable
                 long position = (prompt * _imagesPerPrompt) + sample;
                 if (_kept.KindOf(position) is not null) // a sample that was given up is missing here
                 {
-                    (byte[] image, byte[] text, _) = _kept.Read(position);
+                    (byte[] image, byte[] text, _) = _kept.TryRead(position)!.Value;
                     images.Add(ImageDecoder.Decode(image));
                     caption = Encoding.UTF8.GetString(text);
                 }

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
 
 namespace MetaQuery.Farm;
 
@@ -49,19 +50,26 @@ internal readonly struct SpoolRecord
     }
 
     /// <summary>Reads the record that begins at an offset.</summary>
+    /// <param name="file">Read at places, so that any number of readers may share it.</param>
+    /// <param name="offset">Where it begins.</param>
+    /// <param name="length">Bytes of the file that hold records.</param>
+    /// <param name="record">The record.</param>
     /// <returns>False where it is torn, damaged or of a later version.</returns>
-    public static bool TryRead(Stream stream, long offset, out SpoolRecord record)
+    public static bool TryRead(SafeFileHandle file, long offset, long length, out SpoolRecord record)
     {
         record = default;
-        long rest = stream.Length - offset;
+        long rest = length - offset;
         if (offset < 0 || rest < HeaderBytes + ChecksumBytes)
         {
             return false;
         }
 
         Span<byte> header = stackalloc byte[HeaderBytes];
-        stream.Position = offset;
-        stream.ReadExactly(header);
+        if (!ReadExactly(file, header, offset))
+        {
+            return false;
+        }
+
         int first = BinaryPrimitives.ReadInt32LittleEndian(header[16..]);
         int second = BinaryPrimitives.ReadInt32LittleEndian(header[20..]);
         int third = BinaryPrimitives.ReadInt32LittleEndian(header[24..]);
@@ -74,7 +82,11 @@ internal readonly struct SpoolRecord
 
         var bytes = new byte[recordBytes];
         header.CopyTo(bytes);
-        stream.ReadExactly(bytes.AsSpan(HeaderBytes));
+        if (!ReadExactly(file, bytes.AsSpan(HeaderBytes), offset + HeaderBytes))
+        {
+            return false;
+        }
+
         Span<byte> checksum = stackalloc byte[ChecksumBytes];
         Checksum(bytes.AsSpan(0, bytes.Length - ChecksumBytes), checksum);
         record = new SpoolRecord(bytes);
@@ -86,6 +98,23 @@ internal readonly struct SpoolRecord
         int second = HeaderBytes + BinaryPrimitives.ReadInt32LittleEndian(_bytes.AsSpan(16));
         int third = second + BinaryPrimitives.ReadInt32LittleEndian(_bytes.AsSpan(20));
         return (_bytes[HeaderBytes..second], _bytes[second..third], _bytes[third..^ChecksumBytes]);
+    }
+
+    private static bool ReadExactly(SafeFileHandle file, Span<byte> bytes, long offset)
+    {
+        while (bytes.Length > 0)
+        {
+            int read = RandomAccess.Read(file, bytes, offset);
+            if (read == 0)
+            {
+                return false;
+            }
+
+            bytes = bytes[read..];
+            offset += read;
+        }
+
+        return true;
     }
 
     private static void Checksum(ReadOnlySpan<byte> record, Span<byte> checksum)

@@ -55,7 +55,7 @@ internal sealed class SampleInbox(string folder)
         try
         {
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
-            if (!SpoolRecord.TryRead(stream, place.Offset, out SpoolRecord record) || record.Kind != SpoolKind.Sample || record.Position != place.Position)
+            if (!SpoolRecord.TryRead(stream.SafeFileHandle, place.Offset, stream.Length, out SpoolRecord record) || record.Kind != SpoolKind.Sample || record.Position != place.Position)
             {
                 return null;
             }

@@ -7,7 +7,7 @@ namespace MetaQuery.Farm.Tests.Doubles;
 /// <summary>A worker without a cache, threads or batches: takes one item after the other and tells at once what came of it.</summary>
 internal sealed class ToyWorker : IAsyncDisposable
 {
-    private readonly CancellationTokenSource _stop = new();
+    private readonly CancellationTokenSource _stop = new(); // has no timer: nothing to dispose of
     private readonly IWorkQueue _queue;
     private readonly IWorkerRegistry _registry;
     private readonly Task _loop;
@@ -29,6 +29,9 @@ internal sealed class ToyWorker : IAsyncDisposable
     /// <summary>While false it holds what it leased.</summary>
     public bool Reports { get; set; } = true;
 
+    /// <summary>Images after which it takes no more.</summary>
+    public int MostImages { get; set; } = int.MaxValue;
+
     public ConcurrentQueue<WorkItem> Seen { get; } = new();
 
     public int Encoded => Seen.Count(item => item is EncodeItem);
@@ -47,7 +50,6 @@ internal sealed class ToyWorker : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await _loop;
-        _stop.Dispose();
     }
 
     private async Task RunAsync()
@@ -64,7 +66,14 @@ internal sealed class ToyWorker : IAsyncDisposable
                 }
 
                 await DoAsync(await _queue.LeaseAsync(new LeaseRequest(Info.Id, Info.Lane, WorkRoles.Mllm, 8, TimeSpan.Zero), _stop.Token));
-                await DoAsync(await _queue.LeaseAsync(new LeaseRequest(Info.Id, Info.Lane, WorkRoles.Dit, 8, TimeSpan.FromMilliseconds(10)), _stop.Token));
+                if (Math.Min(8, MostImages - Seen.OfType<DenoiseItem>().Count()) is > 0 and var most)
+                {
+                    await DoAsync(await _queue.LeaseAsync(new LeaseRequest(Info.Id, Info.Lane, WorkRoles.Dit, most, TimeSpan.FromMilliseconds(10)), _stop.Token));
+                }
+                else
+                {
+                    await Task.Delay(5, _stop.Token);
+                }
             }
         }
         catch (OperationCanceledException)

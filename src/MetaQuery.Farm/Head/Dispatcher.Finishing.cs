@@ -1,0 +1,142 @@
+using System.Collections.Concurrent;
+using MetaQuery.Data;
+
+namespace MetaQuery.Farm;
+
+/// <content>From the jobs to the disk.</content>
+internal sealed partial class Dispatcher
+{
+    private readonly ConcurrentDictionary<Task, bool> _finishers = new();
+
+    /// <summary>Makes last what reports did, and sees what is finished by it.</summary>
+    private async Task SettleAsync(HashSet<JobSession> touched)
+    {
+        foreach (JobSession session in touched)
+        {
+            await TryOnDiskAsync(session.Settle).ConfigureAwait(false);
+        }
+
+        await TryOnDiskAsync(() =>
+        {
+            FaultRecord[] faults;
+            lock (_ledger)
+            {
+                faults = [.. _faults];
+            }
+
+            if (faults.Length > 0)
+            {
+                _host.Journal(faults);
+                lock (_ledger)
+                {
+                    _faults.RemoveRange(0, faults.Length);
+                }
+            }
+        }).ConfigureAwait(false);
+
+        foreach (JobSession session in touched)
+        {
+            if (session.Hopeless is { } reason)
+            {
+                await FailAsync(session, new HopelessJobException(reason)).ConfigureAwait(false);
+            }
+            else
+            {
+                Finish(session);
+            }
+        }
+    }
+
+    /// <summary>Does what the disk may refuse, until it no longer does: nothing is confirmed or fed meanwhile.</summary>
+    private async Task TryOnDiskAsync(Action action)
+    {
+        while (true)
+        {
+            try
+            {
+                action();
+                _diskTrouble = null;
+                return;
+            }
+            catch (StorageException exception)
+            {
+                _diskTrouble = exception.Message;
+                if (!_host.WaitsForDisk(exception))
+                {
+                    foreach (JobSession open in _sessions.Values)
+                    {
+                        _host.Failed(open, exception);
+                    }
+
+                    return;
+                }
+
+                await PauseAsync(_options.LookEvery).ConfigureAwait(false);
+                _stop.Token.ThrowIfCancellationRequested();
+            }
+        }
+    }
+
+    private Task FailAsync(JobSession session, Exception reason) => TryOnDiskAsync(() => _host.Failed(session, reason));
+
+    /// <summary>Writes shards whose samples are all there, beside the loops; tells the job's end.</summary>
+    private void Finish(JobSession session)
+    {
+        if (!session.TryBeginFinishing())
+        {
+            return;
+        }
+
+        Task task = Task.Run(async () =>
+        {
+            bool isEnd = true;
+            try
+            {
+                isEnd = await FinishAsync(session).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                // the next head finishes it
+            }
+#pragma warning disable CA1031 // whatever it is, it is this job's end and is told with its reason
+            catch (Exception exception)
+#pragma warning restore CA1031
+            {
+                await FailAsync(session, exception).ConfigureAwait(false);
+            }
+            finally
+            {
+                session.EndFinishing(isEnd);
+            }
+
+            Finish(session); // what became full meanwhile
+        });
+        _finishers.TryAdd(task, true);
+        _ = task.ContinueWith(done => _finishers.TryRemove(done, out _), TaskScheduler.Default);
+    }
+
+    private async Task<bool> FinishAsync(JobSession session)
+    {
+        if (session.IsSettled)
+        {
+            LaneOf(session).Remove(session);
+            session.ReadToEnd();
+            await TryOnDiskAsync(() => _host.Settled(session)).ConfigureAwait(false);
+        }
+
+        await TryOnDiskAsync(session.FinishShards).ConfigureAwait(false);
+        if (!session.IsComplete)
+        {
+            return false;
+        }
+
+        await TryOnDiskAsync(() => _host.Completed(session)).ConfigureAwait(false);
+        return true;
+    }
+}
+
+/// <summary>Nothing of a job succeeded.</summary>
+internal sealed class HopelessJobException(string message) : FarmException(message)
+{
+    public override int ExitCode => ExitCodes.CompletedWithErrors;
+}

@@ -1,0 +1,192 @@
+using MetaQuery.Farm.Tests.Doubles;
+
+namespace MetaQuery.Farm.Tests;
+
+/// <summary>What is asked of jobs, by people and by time.</summary>
+public sealed class FarmHeadCommandTests : IDisposable
+{
+    private static readonly string[] Prompts = [.. Enumerable.Range(0, 40).Select(i => $"prompt {i}")];
+
+    private readonly Workspace _work = new();
+
+    public void Dispose() => _work.Dispose();
+
+    [Fact]
+    public async Task A_paused_job_hands_nothing_out_until_it_is_resumed()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        string id = (await farm.SubmitAsync(Prompts)).Id;
+        await using ToyWorker worker = farm.Hire();
+        await farm.UntilAsync(id, job => job.Counts.Written > 3);
+        Assert.Equal(JobState.Paused, (await farm.ApplyAsync(id, JobCommand.Pause)).State);
+        long before = 0;
+        await farm.UntilAsync(id, job => job.Counts.Written == before || (before = job.Counts.Written) < 0); // what was on its way has come
+        LaneDepth depth = await farm.Queue.DepthAsync(worker.Info.Lane, CancellationToken.None);
+        Assert.Equal(0, depth.WaitingDenoise);
+        await farm.ApplyAsync(id, JobCommand.Resume);
+        JobView done = await farm.UntilEndedAsync(id);
+        Assert.Equal((JobState.Completed, 120L), (done.State, done.Counts.Written));
+    }
+
+    [Fact]
+    public async Task A_cancelled_jobs_holders_are_told_and_it_may_then_be_deleted()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        string id = (await farm.SubmitAsync(Prompts)).Id;
+        await using ToyWorker worker = farm.Hire();
+        var told = new TaskCompletionSource<string>();
+        using IDisposable subscription = farm.Queue.OnWithdrawn(job => told.TrySetResult(job));
+        await farm.UntilAsync(id, job => job.Counts.Written > 3);
+        var refused = await Assert.ThrowsAsync<JobStateException>(() => farm.ApplyAsync(id, JobCommand.Delete));
+        Assert.Contains("cancel it first", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(JobState.Cancelled, (await farm.ApplyAsync(id, JobCommand.Cancel)).State);
+        Assert.Equal(id, await told.Task.WaitAsync(TimeSpan.FromSeconds(30)));
+        JobView job = await farm.GetAsync(id);
+        Assert.NotNull(job.FinishedAt);
+        SamplePage page = await farm.Head.ListSamplesAsync(new JobReference(id, null), 0, 1000, CancellationToken.None);
+        Assert.InRange(page.Samples.Count, 4, 119); // what was made can be looked at
+        await farm.ApplyAsync(id, JobCommand.Delete);
+        await Assert.ThrowsAsync<JobNotFoundException>(() => farm.GetAsync(id));
+        Assert.False(Directory.Exists(_work[$"data/jobs/{id}"]));
+    }
+
+    [Fact]
+    public async Task A_job_of_another_tenant_does_not_exist()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        string id = (await farm.SubmitAsync(["a"])).Id;
+        var others = new JobReference(id, "others");
+        await Assert.ThrowsAsync<JobNotFoundException>(() => farm.Head.GetAsync(others, CancellationToken.None));
+        await Assert.ThrowsAsync<JobNotFoundException>(() => farm.Head.ApplyAsync(others, JobCommand.Cancel, CancellationToken.None));
+        Assert.Empty((await farm.Head.ListAsync(new JobQuery("others"), CancellationToken.None)).Jobs);
+        Assert.Single((await farm.Head.ListAsync(new JobQuery("toys"), CancellationToken.None)).Jobs);
+    }
+
+    [Fact]
+    public async Task An_idempotency_key_gives_the_same_job_and_refuses_another_content()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        JobView first = await farm.SubmitAsync(["a"], and: submission => submission with { IdempotencyKey = "k" });
+        JobView again = await farm.SubmitAsync(["a"], and: submission => submission with { IdempotencyKey = "k" });
+        Assert.Equal(first.Id, again.Id);
+        Assert.NotEqual(first.Id, (await farm.SubmitAsync(["a"], and: submission => submission with { IdempotencyKey = "k", Tenant = "others" })).Id);
+        await Assert.ThrowsAsync<IdempotencyConflictException>(() => farm.SubmitAsync(["b"], and: submission => submission with { IdempotencyKey = "k" }));
+        Assert.Equal(2, Directory.GetDirectories(_work["data/jobs"]).Length); // refused and repeated submissions leave nothing
+    }
+
+    [Fact]
+    public async Task Quotas_count_what_is_queued_and_what_was_asked_for_today()
+    {
+        var rules = new Dictionary<string, TenantRules> { ["small"] = new(MaxQueuedImages: 10), ["daily"] = new(ImagesPerDay: 10) };
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"], new HeadOptions { DataFolder = "", Tenants = new Rules(rules) });
+        Task<JobView> Submit(string tenant, int prompts) => farm.SubmitAsync(Prompts[..prompts], and: submission => submission with { Tenant = tenant });
+        await Submit("small", 3);
+        var full = await Assert.ThrowsAsync<QueueFullException>(() => Submit("small", 1));
+        Assert.Contains("9 images queued", full.Message, StringComparison.Ordinal);
+        JobView job = await Submit("daily", 3);
+        await farm.ApplyAsync(job.Id, JobCommand.Cancel);
+        await farm.ApplyAsync(job.Id, JobCommand.Delete);
+        await Assert.ThrowsAsync<QueueFullException>(() => Submit("daily", 1)); // a deleted job's images were asked for all the same
+        Assert.Equal(new TenantUsage("daily", 0, 9), await farm.Head.GetUsageAsync("daily", CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task A_passed_deadline_cancels_and_the_retention_rule_deletes()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"], new HeadOptions { DataFolder = "", KeepRequests = TimeSpan.FromMilliseconds(200) });
+        string late = (await farm.SubmitAsync(["a"], and: submission => submission with { Deadline = DateTimeOffset.UtcNow.AddMilliseconds(50) })).Id;
+        JobView job = await farm.UntilEndedAsync(late);
+        Assert.Equal(JobState.Cancelled, job.State);
+        Assert.StartsWith("its deadline", job.Reason, StringComparison.Ordinal);
+        Assert.Null(job.ExpiresAt);
+
+        string request = (await farm.SubmitAsync(["a"], and: submission => submission with { Kind = JobKind.Request })).Id;
+        await farm.ApplyAsync(request, JobCommand.Cancel);
+        long start = TimeProvider.System.GetTimestamp();
+        while (Directory.Exists(_work[$"data/jobs/{request}"]))
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(start) < TimeSpan.FromSeconds(60));
+            await Task.Delay(5);
+        }
+
+        await Assert.ThrowsAsync<JobNotFoundException>(() => farm.GetAsync(request));
+        Assert.Equal(late, Assert.Single((await farm.Head.ListAsync(new JobQuery(null, WithRequests: true), CancellationToken.None)).Jobs).Id);
+    }
+
+    [Fact]
+    public async Task Events_tell_every_sample_once_are_taken_up_where_they_broke_off_and_end_with_the_job()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"], new HeadOptions { DataFolder = "", EventsEvery = TimeSpan.FromMilliseconds(10) });
+        string id = (await farm.SubmitAsync(Prompts[..10])).Id;
+        var job = new JobReference(id, "toys");
+        var events = new List<JobEvent>();
+        ToyWorker? worker = null;
+        await foreach (JobEvent happened in farm.Head.WatchAsync(job, null, CancellationToken.None))
+        {
+            events.Add(happened);
+            worker ??= farm.Hire();
+            if (events.Count == 3)
+            {
+                break;
+            }
+        }
+
+        await foreach (JobEvent happened in farm.Head.WatchAsync(job, events[^1].Id, CancellationToken.None))
+        {
+            events.Add(happened);
+        }
+
+        await worker!.DisposeAsync();
+        Assert.Equal("snapshot", events[0].Type);
+        Assert.All(events.Skip(1), happened => Assert.NotEqual("snapshot", happened.Type));
+        Assert.Equal(("state", JobState.Completed), (events[^1].Type, events[^1].Job.State));
+        Assert.Equal(events.Count, events.Select(happened => happened.Id).Distinct().Count());
+        Assert.Equal(Enumerable.Range(0, 30).Select(i => (long)i), events.SelectMany(happened => happened.Samples).Order());
+
+        await foreach (JobEvent late in farm.Head.WatchAsync(job, "another-head-7", CancellationToken.None))
+        {
+            Assert.Equal(("snapshot", JobState.Completed), (late.Type, late.Job.State));
+        }
+    }
+
+    [Fact]
+    public async Task Jobs_of_several_tenants_share_conditions_and_slots()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        JobView[] jobs = await Task.WhenAll(Enumerable.Range(0, 6).Select(i => farm.SubmitAsync(
+            Prompts[..8], spec => spec with { Priority = i == 5 ? JobPriority.Interactive : JobPriority.Bulk, Seed = (ulong)i },
+            submission => submission with { Tenant = $"tenant {i % 3}" })));
+        await using ToyWorker worker = farm.Hire();
+        foreach (JobView job in jobs)
+        {
+            Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(job.Id)).State);
+        }
+
+        Assert.Equal(9, worker.Encoded);
+        Assert.Equal(6 * 24, worker.Seen.OfType<DenoiseItem>().Select(item => item.Id).Distinct().Count());
+        Assert.Equal(6 * 24, worker.Seen.OfType<DenoiseItem>().Count());
+    }
+
+    [Fact]
+    public async Task A_prompt_file_may_be_uploaded_and_a_bad_one_leaves_nothing()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        await using ToyWorker worker = farm.Hire();
+        JobSubmission Upload(string text, bool skip) => new()
+        {
+            Spec = new JobSpec { OutFolder = "", SkipInvalid = skip }, Tenant = "toys", PromptsFormat = "jsonl", Prompts = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(text)),
+        };
+        const string text = "{\"prompt\": \"a\"}\n{\"caption\": \"b\"}\n{\"prompt\": \"c\"}\n";
+        Exception refused = await Assert.ThrowsAnyAsync<Data.PromptFileException>(() => farm.Head.SubmitAsync(Upload(text, skip: false), CancellationToken.None));
+        Assert.Contains("line 2", refused.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetDirectories(_work["data/jobs"]));
+        JobView job = await farm.Head.SubmitAsync(Upload(text, skip: true), CancellationToken.None);
+        Assert.StartsWith("line 2", Assert.Single(job.SkippedLines), StringComparison.Ordinal);
+        Assert.Equal(2, (await farm.UntilEndedAsync(job.Id)).Counts.Written);
+    }
+
+    private sealed class Rules(Dictionary<string, TenantRules> rules) : ITenantDirectory
+    {
+        public TenantRules RulesOf(string tenant) => rules.GetValueOrDefault(tenant, TenantRules.Default);
+    }
+}
