@@ -48,6 +48,33 @@ public sealed class ConnectionTests(Chromium chromium) : PageTest(chromium)
     }
 
     [Fact]
+    public async Task A_tab_that_nobody_sees_holds_no_stream_open()
+    {
+        FarmTestHost host = await ServeAsync(TimeSpan.FromMilliseconds(20));
+        Job job = await host.SubmitAsync(new JobRequest { Prompts = ["a cat"], ImagesPerPrompt = 8 });
+        await host.CommandAsync(job.Id, "pause");
+        await GoAsync(host, $"#/jobs/{job.Id}");
+        await Expect(Page.Locator(".link-state")).ToHaveTextAsync("Live");
+        var ended = new TaskCompletionSource();
+        Page.RequestFailed += (_, request) =>
+        {
+            if (request.Url.EndsWith("/events", StringComparison.Ordinal))
+            {
+                ended.TrySetResult();
+            }
+        };
+        await HideAsync(true);
+        await ended.Task.WaitAsync(TimeSpan.FromSeconds(20));
+        await host.CommandAsync(job.Id, "resume");
+        await host.EndAsync(job.Id);
+        await HideAsync(false);
+        await SeePicturesAsync(8);
+        await Expect(Page.Locator(".job-head .state")).ToHaveTextAsync("Completed");
+
+        Task HideAsync(bool hidden) => Page.EvaluateAsync("(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); }", hidden);
+    }
+
+    [Fact]
     public async Task A_farm_that_goes_and_comes_back_is_noticed_without_a_reload()
     {
         using var farm = new FakeFarm(TimeSpan.FromMilliseconds(20));

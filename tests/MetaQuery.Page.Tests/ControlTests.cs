@@ -99,7 +99,7 @@ public sealed class ControlTests(Chromium chromium) : PageTest(chromium)
     public async Task Workers_show_slots_rates_and_work_and_are_drained()
     {
         FarmTestHost host = await ServeAsync(Never);
-        Job job = await host.SubmitAsync("a cat");
+        Job job = await host.SubmitAsync(new JobRequest { Prompts = ["a cat"], Name = "nightly" });
         await GoAsync(host, "#/workers");
         ILocator worker = Page.Locator(".worker").First;
         await Expect(worker.GetByRole(AriaRole.Heading)).ToHaveTextAsync("worker-a");
@@ -107,7 +107,7 @@ public sealed class ControlTests(Chromium chromium) : PageTest(chromium)
         await Expect(worker.Locator(".slots li").First).ToContainTextAsync("makes 4 pictures");
         await Expect(worker.Locator(".slots li").Last).ToContainTextAsync("idle");
         await Expect(worker.Locator(".busy dd")).ToHaveTextAsync("50 %");
-        await Expect(worker.GetByRole(AriaRole.Link, new() { Name = job.Id })).ToHaveAttributeAsync("href", $"#/jobs/{job.Id}");
+        await Expect(worker.GetByRole(AriaRole.Link, new() { Name = "nightly" })).ToHaveAttributeAsync("href", $"#/jobs/{job.Id}");
         await Expect(Page.Locator(".about").First).ToHaveTextAsync("2 workers, 2 of 4 slots at work, 25.0 pictures/s");
         await Expect(Page.Locator(".counters")).ToContainTextAsync("Memory hits60");
         await Expect(Page.Locator(".counters")).ToContainTextAsync("Passes made again1");

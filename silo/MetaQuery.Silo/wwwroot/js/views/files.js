@@ -23,10 +23,15 @@ export function filesSection(root, id, { job }) {
       const total = files.reduce((sum, file) => sum + file.bytes, 0);
       fill(root, files.length === 0
         ? emptyState('No files yet', h('p', null, isFinal(job().state) ? 'The job ended before a shard was finished.' : 'A shard can be downloaded as soon as its last picture is written.'))
-        : [h('p', { class: 'hint' }, `${plural(files.length, 'file')}, ${bytes(total)}. Shards are WebDataset tar files: picture, caption and JSON of each sample.`), table(files)]);
+        : [h('p', { class: 'hint' }, `${plural(files.length, 'file')}, ${bytes(total)}. Shards are WebDataset tar files: picture, caption and JSON of each sample.`), table(files), allAtOnce()]);
     } catch (error) {
       if (!stop.signal.aborted) fill(root, errorBox(error, { title: 'The files cannot be shown', again: load }));
     }
+  }
+
+  function allAtOnce() {
+    const command = `./farm job download ${id}`;
+    return h('p', { class: 'hint command' }, 'All at once, checked, and going on where it was broken off: ', h('code', null, command), copyButton('Copy the command', () => command));
   }
 
   function table(files) {

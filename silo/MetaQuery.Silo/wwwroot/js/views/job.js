@@ -13,6 +13,7 @@ import { filesSection } from './files.js';
 import { gallerySection } from './gallery.js';
 import { sampleDialog } from './sample.js';
 
+const GLANCE_MS = 10_000;
 const SECTIONS = { pictures: ['Pictures', gallerySection], failures: ['Failures', failuresSection], files: ['Files', filesSection], details: ['Details', detailsSection] };
 
 /** One job: its progress live, and its pictures, failures, files and settings. */
@@ -22,6 +23,7 @@ export function jobView(root, route) {
   let job = null;
   let stop = null;
   let section = null; // { name, update(job), newSamples(positions), turn(route), close() }
+  let glance = null;
   let told = { state: null, quarter: null };
   document.title = `${id} – MetaQuery.Farm`;
 
@@ -42,7 +44,7 @@ export function jobView(root, route) {
       else {
         problem.replaceChildren();
         show(after);
-        watch();
+        if (link.dataset.status !== 'live') watch(); // the stream had ended with the job
       }
     },
     onError: (error, what) => fill(problem, errorBox(error, { title: `${what} did not work` })),
@@ -57,6 +59,7 @@ export function jobView(root, route) {
   fill(root, h('p', { class: 'crumb' }, h('a', { href: jobsHash() }, icon('left'), 'Jobs')), problem, head, nav, content);
   const samples = sampleDialog(id, { page: () => place.params.get('page'), job: () => job });
 
+  document.addEventListener('visibilitychange', onVisibility);
   begin();
 
   async function begin() {
@@ -75,6 +78,18 @@ export function jobView(root, route) {
     showSection();
     samples.show(place.sample);
     watch();
+  }
+
+  // A browser opens few connections to one server: a tab that nobody sees leaves its stream to others and looks now and then, for its title.
+  function onVisibility() {
+    if (!job) return;
+    clearInterval(glance);
+    if (!document.hidden) {
+      watch();
+      return;
+    }
+    stop?.();
+    if (!isFinal(job.state)) glance = setInterval(() => api.job(id).then(show, () => {}), GLANCE_MS); // what fails now is seen when somebody looks
   }
 
   async function enterKey() {
@@ -172,6 +187,8 @@ export function jobView(root, route) {
       samples.show(place.sample);
     },
     close() {
+      document.removeEventListener('visibilitychange', onVisibility);
+      clearInterval(glance);
       stop?.();
       section?.close?.();
       samples.close();

@@ -23,10 +23,14 @@ export function workersView(root) {
       h('p', { class: 'hint' }, 'A prompt passes the language model once; what comes of it is kept and shared by all pictures of that prompt.'), cache));
 
   let mayDrain = false;
+  let names = new Map(); // of the jobs at work, as far as the asker may see them
   const polling = poll(load, { every: 2000, onError: (error) => showError(error, 'The workers cannot be shown') });
 
   async function load(signal) {
-    const [workers, counters, asker] = await Promise.all([api.workers(signal), api.cache(signal), api.usage(signal)]);
+    const [workers, counters, asker, jobs] = await Promise.all([
+      api.workers(signal), api.cache(signal), api.usage(signal), api.jobs({ limit: 100, states: ['running', 'finishing'] }, signal),
+    ]);
+    names = new Map(jobs.data.map((job) => [job.id, job.name]));
     mayDrain = asker.admin;
     problem.replaceChildren();
     showWorkers(workers.data.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
@@ -46,7 +50,7 @@ export function workersView(root) {
     const busy = workers.reduce((sum, worker) => sum + worker.slots.filter((slot) => slot.activity !== 'idle').length, 0);
     const speed = workers.reduce((sum, worker) => sum + worker.images_per_second, 0);
     setText(summary, workers.length === 0 ? '' : `${plural(workers.length, 'worker')}, ${count(busy)} of ${plural(slots, 'slot')} at work, ${rate(speed)} pictures/s`);
-    keyed(list, workers, (worker) => worker.id, () => workerCard({ mayDrain: () => mayDrain, onDone: () => polling.now(), onError: showError }));
+    keyed(list, workers, (worker) => worker.id, () => workerCard({ nameOf: (job) => names.get(job) || job, mayDrain: () => mayDrain, onDone: () => polling.now(), onError: showError }));
     if (workers.length > 0) empty.replaceChildren();
     else if (empty.querySelector('h2') === null) {
       fill(empty, emptyState('No workers', h('p', null, 'Jobs wait until one joins. “./farm serve” brings its own; beside a farm that uses Redis, start more on any machine that sees it:'),
@@ -73,7 +77,7 @@ export function workersView(root) {
   return { update() {}, close: () => polling.stop() };
 }
 
-function workerCard({ mayDrain, onDone, onError }) {
+function workerCard({ nameOf, mayDrain, onDone, onError }) {
   const name = h('h2', null);
   const state = h('span', { class: 'state' });
   const about = h('p', { class: 'about' });
@@ -111,7 +115,7 @@ function workerCard({ mayDrain, onDone, onError }) {
       setText(about, [`${next.host}, process ${next.process_id}`, next.roles.join(' + '), next.device, `lane ${next.lane}`, `since ${moment(next.started_at)}`,
         silent ? `last heard of ${duration(next.seconds_since_heartbeat)} ago` : null].filter(Boolean).join(' · '));
       showFigures(next);
-      keyed(slots, next.slots.map((slot, index) => ({ ...slot, index })), (slot) => slot.index, slotLine);
+      keyed(slots, next.slots.map((slot, index) => ({ ...slot, index })), (slot) => slot.index, (slot) => slotLine(slot, nameOf));
     },
   };
 
@@ -122,7 +126,7 @@ function workerCard({ mayDrain, onDone, onError }) {
   }
 }
 
-function slotLine({ index }) {
+function slotLine({ index }, nameOf) {
   const what = h('span', { class: 'slot-what' });
   const jobs = h('span', { class: 'slot-jobs' });
   const since = h('span', { class: 'slot-since' });
@@ -133,10 +137,10 @@ function slotLine({ index }) {
       what.dataset.activity = slot.activity;
       const work = { encode: `encodes ${plural(slot.rows, 'prompt')}`, denoise: `makes ${plural(slot.rows, 'picture')}`, idle: 'idle' };
       setText(what, work[slot.activity] ?? slot.activity);
-      const text = slot.jobs.join(' ');
+      const text = slot.jobs.map((job) => `${job} ${nameOf(job)}`).join('\n');
       if (text !== shown) {
         shown = text;
-        fill(jobs, slot.jobs.map((job) => h('a', { href: jobHash(job) }, job)));
+        fill(jobs, slot.jobs.map((job) => h('a', { href: jobHash(job), title: job }, nameOf(job))));
       }
       setText(since, slot.activity === 'idle' || !slot.since ? '' : `since ${ago(slot.since)}`.replace('since just now', 'just now').replace(/since (.*) ago/, 'for $1'));
     },
