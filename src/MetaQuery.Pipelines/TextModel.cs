@@ -84,6 +84,15 @@ public sealed class TextModel : IDisposable
         return (LoadDecoder(folder, checkpoint, config, dtype, device, device is null or { type: DeviceType.CPU }), tokenizer, template);
     }
 
+    /// <summary>Loads what reads pictures in a chat, as the MLLM alone does it (the checkpoint's own limits).</summary>
+    /// <returns>Null where the model has no vision tower that is built here.</returns>
+    /// <inheritdoc cref="Load" path="/exception"/>
+    public static VisionModel? LoadVisionForChat(MetaQueryModelFolder folder, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        return VisionOf(folder, dtype, device, device is null or { type: DeviceType.CPU }, forConditions: false)?.Invoke();
+    }
+
     public void Dispose() => Model.Dispose();
 
     private static (DecoderConfig Config, Tokenizer Tokenizer, ChatTemplate Template) ReadText(MetaQueryModelFolder folder)
@@ -141,11 +150,11 @@ public sealed class TextModel : IDisposable
     }
 
     // The tower is loaded when the first picture comes: most jobs have none.
-    private static Func<VisionModel?>? VisionOf(MetaQueryModelFolder folder, ScalarType dtype, Device? device, bool packed) => folder.IsGguf ? null : () =>
+    private static Func<VisionModel?>? VisionOf(MetaQueryModelFolder folder, ScalarType dtype, Device? device, bool packed, bool forConditions = true) => folder.IsGguf ? null : () =>
     {
         var mllm = HuggingFaceFolder.Open(folder.MllmPath);
         using var weights = mllm.HasWeights() ? mllm.OpenWeights() : folder.OpenCheckpoint();
-        return VisionModel.Load(mllm, mllm.HasWeights() ? weights : weights.WithPrefix(MllmInContext.Backbone), forConditions: true, dtype, device, packed);
+        return VisionModel.Load(mllm, mllm.HasWeights() ? weights : weights.WithPrefix(MllmInContext.Backbone), forConditions, dtype, device, packed);
     };
 
     private static void Check(MetaQueryModelFolder folder, DecoderConfig decoder)
