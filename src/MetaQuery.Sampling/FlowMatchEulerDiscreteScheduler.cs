@@ -47,6 +47,11 @@ public sealed class FlowMatchEulerDiscreteScheduler : IScheduler
             throw new SchedulerException($"scheduler_config.json: shift is {shift}, expected a number above 0");
         }
 
+        if (values.Number("shift_terminal", 0) is var terminal && !(terminal is >= 0 and < 1))
+        {
+            throw new SchedulerException($"scheduler_config.json: shift_terminal is {terminal}, expected a number from 0 to below 1");
+        }
+
         return new FlowMatchEulerDiscreteScheduler(values);
     }
 

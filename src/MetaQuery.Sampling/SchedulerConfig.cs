@@ -47,11 +47,13 @@ internal sealed class SchedulerConfig(Func<string, JsonElement?> find)
         { } value => throw Unreadable(key, value, "true or false"),
     };
 
-    /// <summary>num_train_timesteps, at least 1.</summary>
+    /// <summary>num_train_timesteps: a table of so many entries is made.</summary>
     public int TrainTimesteps()
     {
+        const int Most = 1_000_000;
         var count = Integer("num_train_timesteps", 1000);
-        return count >= 1 ? count : throw new SchedulerException($"scheduler_config.json: num_train_timesteps is {count}, expected 1 or more");
+        return count is >= 1 and <= Most ? count
+            : throw new SchedulerException($"scheduler_config.json: num_train_timesteps is {count}, expected a number from 1 to {Most}");
     }
 
     /// <summary>A word out of those that are built.</summary>

@@ -16,13 +16,19 @@ internal sealed class SigmaSpacing
 
     public bool IsKarras => flag == Flags[0];
 
-    /// <exception cref="SchedulerException">More than one rule is switched on.</exception>
+    /// <exception cref="SchedulerException">More than one rule is switched on, or an end is not above 0.</exception>
     public static SigmaSpacing Read(SchedulerConfig config)
     {
         var set = Array.FindAll(Flags, key => config.Flag(key, false));
-        return set.Length <= 1
-            ? new SigmaSpacing(set.FirstOrDefault(), config.OptionalNumber("sigma_min"), config.OptionalNumber("sigma_max"))
-            : throw new SchedulerException($"scheduler_config.json: {string.Join(" and ", set)} are both true, expected one of them at most");
+        if (set.Length > 1)
+        {
+            throw new SchedulerException($"scheduler_config.json: {string.Join(" and ", set)} are both true, expected one of them at most");
+        }
+
+        var (min, max) = (config.OptionalNumber("sigma_min"), config.OptionalNumber("sigma_max"));
+        return min is <= 0 || max is <= 0
+            ? throw new SchedulerException($"scheduler_config.json: sigma_min is {min} and sigma_max {max}, expected numbers above 0")
+            : new SigmaSpacing(set.FirstOrDefault(), min, max);
     }
 
     /// <summary>Falling levels between the ends, which the file's sigma_max and sigma_min may replace.</summary>

@@ -70,6 +70,10 @@ public sealed class SchedulerTests
 
     [Theory]
     [InlineData("""{"_class_name": "LCMScheduler"}""", "LCMScheduler")]
+    [InlineData("""{"_class_name": "DDPMScheduler", "num_train_timesteps": 2000000000}""", "num_train_timesteps is 2000000000")]
+    [InlineData("""{"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": true, "sigma_min": -1}""", "sigma_min is -1")]
+    [InlineData("""{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift_terminal": 1}""", "shift_terminal is 1")]
+    [InlineData("""{"_class_name": "DDIMScheduler", "beta_end": 1.5}""", "beta_end 1.5")]
     [InlineData("""{"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "x"}""", "prediction_type is 'x'")]
     [InlineData("""{"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver"}""", "final_sigmas_type is 'zero'")]
     [InlineData("""{"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "cubic"}""", "beta_schedule is 'cubic'")]
