@@ -17,7 +17,7 @@ internal sealed class ChaosFarm : IDisposable
     /// <exception cref="ChaosException">It cannot be set up here.</exception>
     public ChaosFarm(string folder, ChaosOptions options)
     {
-        Disk = DataDisk.Create(folder, options.DiskMebibytes);
+        Disk = DataDisk.Create(folder, options.DiskMebibytes, mounts: Environment.IsPrivilegedProcess);
         try
         {
             Redis = RealRedis.With();

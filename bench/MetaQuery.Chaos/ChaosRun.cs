@@ -16,6 +16,12 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
 
     public long Images => _status.Values.Sum(job => job.Written);
 
+    /// <summary>Items that the head took back from workers it held for dead.</summary>
+    public long Reclaimed { get; private set; }
+
+    /// <summary>Reports of late workers that the fence refused.</summary>
+    public long Refused { get; private set; }
+
     /// <summary>Injects all faults, waits for the jobs' ends, and stops the farm.</summary>
     /// <returns>What is wrong at the end, one line each.</returns>
     /// <exception cref="ChaosException">The farm stands still, or one of its processes has ended by itself.</exception>
@@ -34,18 +40,24 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
                 .Select(job => $"{job.Id} ({job.Case.Name}) ended {_status[job.Id].State}: {_status[job.Id].Reason}"),
             .. await WaitForNoOrphansAsync(),
         ];
+        await CountAsync();
         farm.Stop();
         return [.. wrong, .. OutputCheck.FindLeftovers(farm.Disk.DataFolder).Select(path => $"{path} is left")];
     }
 
     private async Task InjectAsync(PlannedFault fault)
     {
-        await KeepBusyAsync();
         var from = Images + fault.AfterImages;
         var process = fault.Kind is FaultKind.KillWorker or FaultKind.Pause or FaultKind.DropConnections ? farm.ProcessOf(fault.Target) : null;
         var holder = process == farm.Head ? null : process?.Id;
         long inFlight = 0;
-        await UntilAsync(() => Images >= from && (inFlight = farm.View.CountInFlight(holder)) > 0, $"a task in flight for fault {fault.Number}");
+        await UntilAsync(
+            async () =>
+            {
+                await KeepBusyAsync();
+                return Images >= from && (inFlight = farm.View.CountInFlight(holder)) > 0;
+            },
+            $"a task in flight for fault {fault.Number}");
         var (at, written, clock) = (DateTimeOffset.UtcNow, Images, Stopwatch.StartNew());
         await DoAsync(fault);
         var lasted = clock.Elapsed;
@@ -62,7 +74,11 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
     {
         switch (fault.Kind)
         {
-            case FaultKind.KillWorker or FaultKind.KillHead:
+            case FaultKind.KillHead:
+                await CountAsync(); // its counters die with it
+                farm.Head.KillAndRestart();
+                break;
+            case FaultKind.KillWorker:
                 farm.ProcessOf(fault.Target)!.KillAndRestart();
                 break;
             case FaultKind.KillRedis:
@@ -113,6 +129,12 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
         }
     }
 
+    private async Task CountAsync()
+    {
+        Reclaimed += (long)(await farm.Api.TryReadMetricAsync("metaquery_items_reclaimed_total") ?? 0);
+        Refused += (long)(await farm.Api.TryReadMetricAsync("metaquery_reports_refused_total") ?? 0);
+    }
+
     /// <summary>A job is always there whose images are not all handed out.</summary>
     private async Task KeepBusyAsync()
     {
@@ -120,7 +142,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
         {
             var next = cases[_jobs.Count % cases.Count];
             string? id = null;
-            var name = $"run {number} job {_jobs.Count + 1}";
+            var name = $"run-{number}-job-{_jobs.Count + 1}";
             await UntilAsync(async () => (id = await farm.Api.TrySubmitAsync(next, name)) is not null, "the head to take a job");
             _jobs.Add((id!, next));
         }

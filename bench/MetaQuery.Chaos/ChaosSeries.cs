@@ -4,7 +4,10 @@ namespace MetaQuery.Chaos;
 
 /// <summary>How a series of runs came out.</summary>
 /// <param name="Wrong">What is wrong, one line each; empty where every run came out as without faults.</param>
-internal sealed record ChaosOutcome(int Runs, long Images, int Jobs, IReadOnlyList<LoggedFault> Faults, IReadOnlyList<string> Wrong, TimeSpan Elapsed);
+/// <param name="Reclaimed">Items taken back from workers that were held for dead.</param>
+/// <param name="Refused">Late reports that the fence refused.</param>
+internal sealed record ChaosOutcome(
+    int Runs, long Images, int Jobs, long Reclaimed, long Refused, IReadOnlyList<LoggedFault> Faults, IReadOnlyList<string> Wrong, TimeSpan Elapsed);
 
 /// <summary>Runs of a few faults each, until there were as many faults as asked for: what lasts a run is seen to be over at its end.</summary>
 internal static class ChaosSeries
@@ -28,7 +31,7 @@ internal static class ChaosSeries
         }
 
         var wrong = new List<string>();
-        long images = 0;
+        long images = 0, reclaimed = 0, refused = 0;
         var jobs = 0;
         var runs = Math.Max(1, faults / FaultsOfOneRun);
         for (var run = 1; run <= runs; run++)
@@ -47,8 +50,10 @@ internal static class ChaosSeries
 
                 images += chaos.Images;
                 jobs += chaos.Jobs.Count;
+                reclaimed += chaos.Reclaimed;
+                refused += chaos.Refused;
                 wrong.AddRange(found.Select(line => $"run {run}: {line}"));
-                log.Say($"run {run} of seed {options.Seed + run - 1}: {ofRun} faults, {chaos.Jobs.Count} jobs, {chaos.Images} images; {(found.Count == 0 ? "every byte as without faults" : $"{found.Count} things are wrong")}");
+                log.Say($"run {run} of seed {options.Seed + run - 1}: {ofRun} faults, {chaos.Jobs.Count} jobs, {chaos.Images} images, {chaos.Reclaimed} items taken back, {chaos.Refused} late reports refused; {(found.Count == 0 ? "every byte as without faults" : $"{found.Count} things are wrong")}");
             }
 
             if (wrong.Count == 0)
@@ -57,7 +62,7 @@ internal static class ChaosSeries
             }
         }
 
-        return new ChaosOutcome(runs, images, jobs, log.Faults, wrong, clock.Elapsed);
+        return new ChaosOutcome(runs, images, jobs, reclaimed, refused, log.Faults, wrong, clock.Elapsed);
     }
 
     private static string ReferenceOf(string folder, JobCase job) => Path.Combine(folder, $"reference-{job.Name}");

@@ -18,7 +18,7 @@ internal static class ChaosTable
         }
 
         text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"{outcome.Faults.Count} faults in {outcome.Runs} runs, {outcome.Jobs} jobs, {outcome.Images} images, {outcome.Elapsed.TotalMinutes:0} minutes.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"{outcome.Faults.Count} faults in {outcome.Runs} runs, {outcome.Jobs} jobs, {outcome.Images} images, {outcome.Reclaimed} items taken back from workers held for dead, {outcome.Refused} late reports refused, {outcome.Elapsed.TotalMinutes:0} minutes.");
         text.AppendLine(outcome.Wrong.Count == 0
             ? "Every image once, every byte as without faults, nothing left in Redis or in the inbox."
             : string.Join('\n', outcome.Wrong));

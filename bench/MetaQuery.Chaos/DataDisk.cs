@@ -3,23 +3,30 @@ using System.Globalization;
 
 namespace MetaQuery.Chaos;
 
-/// <summary>The disk of head and workers: a small tmpfs that can be filled up, under a library that can slow its writes down.</summary>
+/// <summary>The disk of head and workers: it can be full, and it can be slow.</summary>
+/// <remarks>For root it is a small tmpfs that is filled to its last byte. For others, who may mount none, the preloaded library that slows writes down refuses them, too.</remarks>
 internal sealed class DataDisk : IDisposable
 {
     private const long BlockBytes = 1 << 16;
 
-    private readonly string _mount;
+    private readonly string _folder;
     private readonly string _control;
+    private int _delayMilliseconds;
+    private bool _isRefusing;
 
-    private DataDisk(string mount, string control, string library)
+    private DataDisk(string folder, string control, string library, bool isMounted)
     {
-        _mount = mount;
+        _folder = folder;
         _control = control;
         Library = library;
+        IsMounted = isMounted;
     }
 
+    /// <summary>Whether it is a file system of its own, really full.</summary>
+    public bool IsMounted { get; }
+
     /// <summary>Where the head keeps its data.</summary>
-    public string DataFolder => Path.Combine(_mount, "data");
+    public string DataFolder => Path.Combine(_folder, "data");
 
     /// <summary>For LD_PRELOAD.</summary>
     public string Library { get; }
@@ -28,34 +35,48 @@ internal sealed class DataDisk : IDisposable
     public IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(StringComparer.Ordinal)
     {
         ["LD_PRELOAD"] = Library,
-        ["METAQUERY_CHAOS_SLOW_DISK"] = _control,
+        ["METAQUERY_CHAOS_DISK"] = _folder,
+        ["METAQUERY_CHAOS_DISK_CONTROL"] = _control,
     };
 
-    private string Filler => Path.Combine(_mount, "filler");
+    private string Filler => Path.Combine(_folder, "filler");
 
-    /// <summary>Mounts it and builds the library.</summary>
+    /// <summary>Makes it, and builds the library.</summary>
     /// <param name="folder">An empty folder of the run's own.</param>
-    /// <exception cref="ChaosException">Not root, or no C++ compiler.</exception>
-    public static DataDisk Create(string folder, int mebibytes)
+    /// <param name="mebibytes">Size of the tmpfs.</param>
+    /// <param name="mounts">False to do without a tmpfs also where one may be mounted.</param>
+    /// <exception cref="ChaosException">There is no C++ compiler, or the tmpfs cannot be mounted.</exception>
+    public static DataDisk Create(string folder, int mebibytes, bool mounts)
     {
-        var mount = Path.Combine(folder, "disk");
-        Directory.CreateDirectory(mount);
-        var source = Path.Combine(folder, "slowdisk.cpp");
-        using (var embedded = typeof(DataDisk).Assembly.GetManifestResourceStream("slowdisk.cpp")!)
+        var disk = Path.Combine(folder, "disk");
+        Directory.CreateDirectory(disk);
+        var source = Path.Combine(folder, "faultydisk.cpp");
+        using (var embedded = typeof(DataDisk).Assembly.GetManifestResourceStream("faultydisk.cpp")!)
         using (var file = File.Create(source))
         {
             embedded.CopyTo(file);
         }
 
-        var library = Path.Combine(folder, "slowdisk.so");
+        var library = Path.Combine(folder, "faultydisk.so");
         Call("g++", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl");
-        Call("mount", "-t", "tmpfs", "-o", $"size={mebibytes}m", "tmpfs", mount);
-        return new DataDisk(mount, Path.Combine(folder, "slow"), library);
+        if (mounts)
+        {
+            Call("mount", "-t", "tmpfs", "-o", $"size={mebibytes}m", "tmpfs", disk);
+        }
+
+        return new DataDisk(disk, Path.Combine(folder, "disk-control"), library, mounts);
     }
 
-    /// <summary>Takes every byte that is free.</summary>
+    /// <summary>From now on nothing more can be written.</summary>
     public void Fill()
     {
+        if (!IsMounted)
+        {
+            _isRefusing = true;
+            Control();
+            return;
+        }
+
         using var file = new FileStream(Filler, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
         var block = new byte[BlockBytes];
         for (var size = block.Length; size > 0;)
@@ -72,14 +93,36 @@ internal sealed class DataDisk : IDisposable
     }
 
     /// <summary>Gives back what <see cref="Fill"/> took.</summary>
-    public void Free() => File.Delete(Filler);
+    public void Free()
+    {
+        _isRefusing = false;
+        Control();
+        File.Delete(Filler);
+    }
 
     /// <summary>From now on each write and sync of a file takes so much longer.</summary>
-    public void SlowDown(TimeSpan delay) => File.WriteAllText(_control, ((int)delay.TotalMilliseconds).ToString(CultureInfo.InvariantCulture));
+    public void SlowDown(TimeSpan delay)
+    {
+        _delayMilliseconds = (int)delay.TotalMilliseconds;
+        Control();
+    }
 
-    public void SpeedUp() => File.Delete(_control);
+    public void SpeedUp() => SlowDown(TimeSpan.Zero);
 
-    public void Dispose() => Call("umount", _mount);
+    public void Dispose()
+    {
+        if (IsMounted)
+        {
+            Call("umount", _folder);
+        }
+    }
+
+    private void Control()
+    {
+        // renamed into place: a process that looks meanwhile must not read half of it
+        File.WriteAllText(_control + ".new", string.Create(CultureInfo.InvariantCulture, $"{_delayMilliseconds} {(_isRefusing ? 1 : 0)}"));
+        File.Move(_control + ".new", _control, overwrite: true);
+    }
 
     private static void Call(string program, params string[] arguments)
     {
@@ -90,7 +133,7 @@ internal sealed class DataDisk : IDisposable
             process.WaitForExit();
             if (process.ExitCode != 0)
             {
-                throw new ChaosException($"{program}: {error.Trim()}{(program == "mount" ? " (only root may mount a tmpfs)" : "")}");
+                throw new ChaosException($"{program}: {error.Trim()}");
             }
         }
         catch (System.ComponentModel.Win32Exception exception)

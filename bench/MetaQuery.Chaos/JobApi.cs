@@ -42,7 +42,7 @@ internal sealed class JobApi(string address) : IDisposable
         file.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
         body.Add(file, "prompts", Path.GetFileName(job.PromptFile));
         using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/jobs") { Content = body };
-        request.Headers.Add("Idempotency-Key", name);
+        request.Headers.Add("Idempotency-Key", name); // a lost answer is asked for again
         return (await TrySendAsync(request))?["id"]?.GetValue<string>();
     }
 

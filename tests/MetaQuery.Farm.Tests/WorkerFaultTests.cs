@@ -40,6 +40,7 @@ public sealed class WorkerFaultTests
         queue.IsCut = false;
         release.Set();
         await ToyFloor.Until(() => stalled.Counters.RefusedReports == 1);
+        Assert.Equal(1, stalled.Status.RefusedReports);
         Assert.Empty(await floor.Queue.ReceiveAsync(10, TimeSpan.Zero, CancellationToken.None));
     }
 

@@ -168,7 +168,7 @@ public sealed record TenantUsage(string Tenant, long QueuedImages, long ImagesTo
 /// <param name="Lanes">Gauge: per lane what lies in the queue.</param>
 /// <param name="Passes">Conditions made.</param>
 /// <param name="PassesAgain">Of these: made before by this farm, and lost by eviction, corruption or death.</param>
-/// <param name="RefusedReports">Late workers' reports that the fence refused.</param>
+/// <param name="RefusedReports">Late workers' reports that the fence refused, summed over workers that are there.</param>
 /// <param name="ReclaimedItems">Items taken back from dead workers.</param>
 /// <param name="FeedLag">Gauge: age of the oldest waiting item, what an autoscaler goes by.</param>
 public sealed record FarmCounters(

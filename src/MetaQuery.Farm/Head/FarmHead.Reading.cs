@@ -78,7 +78,7 @@ public sealed partial class FarmHead
             SumOf(_dispatcher.Workers.Select(worker => worker.Status.Cache)),
             Enum.GetValues<JobState>().ToDictionary(state => state, state => jobs.Count(job => job.State == state)),
             jobs.Sum(UnsettledOf), lanes, jobs.Sum(job => CountsOf(job).Written), jobs.Sum(job => CountsOf(job).Failed), made, madeAgain,
-            RefusedReports: 0, _dispatcher.ReclaimedItems, _dispatcher.FeedLag);
+            _dispatcher.Workers.Sum(worker => worker.Status.RefusedReports), _dispatcher.ReclaimedItems, _dispatcher.FeedLag);
     }
 
     public Task<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellationToken) => Task.FromResult(UsageOf(tenant));

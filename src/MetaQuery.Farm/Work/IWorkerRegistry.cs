@@ -26,7 +26,11 @@ public sealed record WorkerInfo(
 /// <param name="Cache">Its memory tier and what it asked of the others.</param>
 public sealed record WorkerStatus(
     WorkerState State, IReadOnlyList<SlotStatus> Slots, double ImagesPerSecond, double ConditionsPerSecond, long ImagesMade, long ConditionsMade,
-    double BusyShare, ConditionCacheCounters Cache);
+    double BusyShare, ConditionCacheCounters Cache)
+{
+    /// <summary>Reports that came too late, since it started: the fence refused them.</summary>
+    public long RefusedReports { get; init; }
+}
 
 /// <summary>One slot's present work.</summary>
 /// <param name="Activity"><c>idle</c>, <c>encode</c> or <c>denoise</c>.</param>

@@ -64,7 +64,10 @@ public sealed class WorkerHost : IDisposable
             WorkerCounters counts = _tally.Counts;
             return new WorkerStatus(
                 (WorkerState)Volatile.Read(ref _state), [.. _slots.Select(slot => slot.Clock.Status)], images, conditions, counts.Images, counts.Conditions,
-                Math.Clamp(busy / _options.Slots, 0, 1), _cache.Counters);
+                Math.Clamp(busy / _options.Slots, 0, 1), _cache.Counters)
+            {
+                RefusedReports = counts.RefusedReports,
+            };
         }
     }
 
