@@ -1,4 +1,5 @@
 using System.CommandLine;
+using MetaQuery.Client;
 using MetaQuery.Data;
 using MetaQuery.Farm;
 using MetaQuery.Models.Checkpoints;
@@ -36,7 +37,7 @@ internal static class Failure
         var code = CodeOf(error);
         var message = code switch
         {
-            ExitCodes.Unexpected => $"unexpected {error.GetType().Name}: {error.Message} ({TraceVariable}=1 shows where)",
+            ExitCodes.Unexpected when error is not FarmClientException => $"unexpected {error.GetType().Name}: {error.Message} ({TraceVariable}=1 shows where)",
             ExitCodes.Cancelled => "stopped",
             _ => error.Message,
         };
@@ -55,6 +56,10 @@ internal static class Failure
     {
         UsageException => ExitCodes.InvalidInput,
         CheckpointException or PipelineException or TokenizerException or ChatTemplateException => ExitCodes.Model,
+        FarmUnreachableException or FarmApiException { IsTransient: true } => ExitCodes.Unreachable,
+        FarmApiException { Status: < 500 } => ExitCodes.InvalidInput,
+        FarmDownloadException => ExitCodes.Storage,
+        FarmApiException => ExitCodes.Unexpected,
         AggregateException { InnerExceptions.Count: 1, InnerException: { } inner } => CodeOf(inner),
         _ => ExitCodes.For(error),
     };

@@ -11,7 +11,9 @@ internal static class RootCommandFactory
         GenerateCommand.Create(),
         JobCommand.Create(),
         DemoCommand.Create(),
-        WorkerRun.AddTo(new Command("worker", "Work for a farm's head over Redis; SIGTERM drains.")),
+        ServeCommand.Create(),
+        WorkerCommand.Create(),
+        KeysCommand.Create(),
         ChatCommand.Create(),
         ModelsCommand.Create(),
     };

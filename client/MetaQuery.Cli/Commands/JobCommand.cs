@@ -7,7 +7,12 @@ namespace MetaQuery.Cli.Commands;
 /// <summary><c>job run</c>: a prompt file becomes a sharded data set.</summary>
 internal static class JobCommand
 {
-    public static Command Create() => new("job", "Jobs: prompt files that become image data sets.") { CreateRun() };
+    public static Command Create()
+    {
+        var command = new Command("job", "Jobs: prompt files that become image data sets, in this process or on a farm's server.") { CreateRun(), SubmitCommand.Create() };
+        RemoteJobCommands.AddTo(command);
+        return command;
+    }
 
     private static Command CreateRun()
     {

@@ -20,7 +20,7 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         try
         {
             await next(context);
-            if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentType: null, ContentLength: null })
+            if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentType: null, ContentLength: null } or { HasStarted: false, StatusCode: 416 })
             {
                 await WriteAsync(context, OfStatus(context));
             }
@@ -54,6 +54,8 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
     {
         HttpResponse response = context.Response;
         response.StatusCode = answer.Status;
+        response.ContentLength = null; // of the file that is not sent
+        response.Headers.ContentDisposition = default;
         response.Headers.CacheControl = "no-store";
         if (answer.RetryAfter is { } wait)
         {

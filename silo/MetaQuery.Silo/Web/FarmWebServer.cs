@@ -50,7 +50,7 @@ public sealed class FarmWebServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes + 1024; // the body's own check answers with a better line
+            kestrel.Limits.MaxRequestBodySize = null; // checked where a body is read; Kestrel's own refusal would cut the connection before its answer is read
             kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
         });
         builder.Logging.ClearProviders();
@@ -82,7 +82,9 @@ public sealed class FarmWebServer : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _app.DisposeAsync();
 
-    private static void CheckUrls(IReadOnlyList<string> urls, ApiKeyRing keys)
+    /// <summary>What a server may listen on: anybody's reach only with keys.</summary>
+    /// <exception cref="WebStartException">An address is none, or is open to others without keys.</exception>
+    public static void CheckUrls(IReadOnlyList<string> urls, ApiKeyRing keys)
     {
         foreach (string url in urls)
         {
@@ -103,9 +105,14 @@ public sealed class FarmWebServer : IAsyncDisposable
     {
         services.AddSingleton(farm).AddSingleton(keys).AddSingleton<ITenantDirectory>(keys).AddSingleton(options).AddSingleton(time);
         services.AddSingleton(new UrlSigner(options.UrlSecret ?? RandomNumberGenerator.GetBytes(32), time));
-        services.AddSingleton<EventHubs>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>().AddSingleton<PageFiles>();
+        services.AddSingleton<EventHubs>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>();
         services.AddSingleton<IMetricsText>(provider => new PrometheusText(Meters, provider.GetRequiredService<IMeterFactory>()));
-        services.ConfigureHttpJsonOptions(json => json.SerializerOptions.TypeInfoResolverChain.Insert(0, FarmJson.Default));
+        services.ConfigureHttpJsonOptions(json => // what the OpenAPI document is made from
+        {
+            json.SerializerOptions.TypeInfoResolverChain.Insert(0, FarmJson.Default);
+            json.SerializerOptions.PropertyNamingPolicy = FarmJson.Default.Options.PropertyNamingPolicy;
+            json.SerializerOptions.NumberHandling = FarmJson.Default.Options.NumberHandling;
+        });
         services.Configure<RouteHandlerOptions>(route => route.ThrowOnBadRequest = true);
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(10));
         services.AddOpenApi("v1", document => DocumentSetup.Configure(document, farm.Model));
@@ -132,6 +139,7 @@ public sealed class FarmWebServer : IAsyncDisposable
     {
         app.UseMiddleware<ErrorAnswers>();
         app.Use(next => context => SecurityHeaders.AddAsync(context, next));
+        app.UseMiddleware<PageFiles>();
         app.UseRouting();
         app.UseCors();
         app.UseMiddleware<AccessCheck>();
@@ -158,9 +166,6 @@ public sealed class FarmWebServer : IAsyncDisposable
             return TypedResults.Text(text.Write(), "text/plain; version=0.0.4; charset=utf-8");
         }).Produces<string>(200, "text/plain");
         app.MapOpenApi();
-        var page = app.Services.GetRequiredService<PageFiles>();
-        app.MapFallback("{**path}", (HttpContext context) =>
-            (HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method) ? page.Find(context.Request.Path) : null) ?? TypedResults.StatusCode(404)).ExcludeFromDescription();
     }
 
     private sealed class MetersRefresh(FarmMeters meters) : BackgroundService

@@ -25,10 +25,12 @@ internal sealed class PageFiles
         [".txt"] = "text/plain; charset=utf-8",
     }.ToFrozenDictionary(StringComparer.OrdinalIgnoreCase);
 
+    private readonly RequestDelegate _next;
     private readonly FrozenDictionary<string, (byte[] Bytes, string MediaType, EntityTagHeaderValue Tag)> _files;
 
-    public PageFiles()
+    public PageFiles(RequestDelegate next)
     {
+        _next = next;
         Assembly assembly = typeof(PageFiles).Assembly;
         _files = assembly.GetManifestResourceNames().Where(name => name.StartsWith(Prefix, StringComparison.Ordinal)).ToFrozenDictionary(
             name => "/" + name[Prefix.Length..].Replace('\\', '/'),
@@ -42,14 +44,12 @@ internal sealed class PageFiles
             });
     }
 
-    /// <summary>The file at a path, or null.</summary>
-    public IResult? Find(PathString path)
+    public Task InvokeAsync(HttpContext context)
     {
-        if (!_files.TryGetValue(path.Value is null or "" or "/" ? "/index.html" : path.Value, out var file))
-        {
-            return null;
-        }
-
-        return TypedResults.Bytes(file.Bytes, file.MediaType, entityTag: file.Tag);
+        HttpRequest request = context.Request;
+        bool isRead = HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method);
+        return isRead && _files.TryGetValue(request.Path.Value is null or "" or "/" ? "/index.html" : request.Path.Value, out var file)
+            ? TypedResults.Bytes(file.Bytes, file.MediaType, entityTag: file.Tag).ExecuteAsync(context)
+            : _next(context);
     }
 }

@@ -194,5 +194,5 @@ internal static class RequestBody
         _ => kind.ToString().ToLowerInvariant(),
     };
 
-    private static ApiException TooLarge(long mostBytes) => new(413, $"the body is larger than {mostBytes} bytes", "body", "too_large");
+    public static ApiException TooLarge(long mostBytes) => new(413, $"the body is larger than {mostBytes} bytes", "body", "too_large");
 }

@@ -19,6 +19,9 @@ public sealed class DataFolder : IDisposable
 
     public string JournalPath => Path.Combine(FullPath, "journal");
 
+    /// <summary>What workers of this process hold, for a queue in memory.</summary>
+    public string LeasesPath => Path.Combine(FullPath, "leases");
+
     public string JobsPath => Path.Combine(FullPath, "jobs");
 
     /// <summary>The disk tier of the condition cache.</summary>

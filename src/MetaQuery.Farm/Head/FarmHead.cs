@@ -68,14 +68,22 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
     /// <exception cref="StorageException">The folder cannot be read or written.</exception>
     /// <exception cref="JournalDamagedException">The journal lost what it had promised.</exception>
     /// <exception cref="WorkQueueException">The queue cannot be reached.</exception>
-    public static async Task<FarmHead> StartAsync(
+    public static Task<FarmHead> StartAsync(
         ModelDescription model, IWorkFeed feed, IWorkerRegistry workers, HeadOptions options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return StartAsync(model, feed, workers, options, DataFolder.Take(options.DataFolder), cancellationToken);
+    }
+
+    /// <summary>The same on a folder that is taken already, for a queue whose journal lies in it; the head gives the folder back.</summary>
+    public static async Task<FarmHead> StartAsync(
+        ModelDescription model, IWorkFeed feed, IWorkerRegistry workers, HeadOptions options, DataFolder folder, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(feed);
         ArgumentNullException.ThrowIfNull(workers);
         ArgumentNullException.ThrowIfNull(options);
-        DataFolder folder = DataFolder.Take(options.DataFolder);
+        ArgumentNullException.ThrowIfNull(folder);
         JobBoard? board = null;
         try
         {

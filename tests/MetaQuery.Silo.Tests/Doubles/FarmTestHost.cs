@@ -22,16 +22,16 @@ public sealed class FarmTestHost : IAsyncDisposable
     public HttpClient Http { get; }
 
     /// <summary>Serves a <see cref="FakeFarm"/> whose images take so long each; goes away with the host.</summary>
-    public static Task<FarmTestHost> StartAsync(TimeSpan timePerImage = default, WebOptions? options = null, ApiKeyRing? keys = null)
+    public static Task<FarmTestHost> StartAsync(TimeSpan timePerImage = default, WebOptions? options = null, ApiKeyRing? keys = null, TimeProvider? time = null)
     {
         var farm = new FakeFarm(timePerImage, keys);
-        return StartAsync(farm, options, keys, farm);
+        return StartAsync(farm, options, keys, farm, time);
     }
 
-    public static async Task<FarmTestHost> StartAsync(IFarm farm, WebOptions? options = null, ApiKeyRing? keys = null, IDisposable? owned = null)
+    public static async Task<FarmTestHost> StartAsync(IFarm farm, WebOptions? options = null, ApiKeyRing? keys = null, IDisposable? owned = null, TimeProvider? time = null)
     {
         options = (options ?? new WebOptions()) with { Urls = ["http://127.0.0.1:0"] };
-        return new FarmTestHost(await FarmWebServer.StartAsync(farm, keys ?? new ApiKeyRing(file: null), options), owned);
+        return new FarmTestHost(await FarmWebServer.StartAsync(farm, keys ?? new ApiKeyRing(file: null), options, time: time), owned);
     }
 
     public async ValueTask DisposeAsync()

@@ -82,7 +82,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
             Tenant = tenant,
             Name = "images/generations",
             Kind = JobKind.Request,
-            IdempotencyKey = idempotencyKey is null ? null : "images/" + idempotencyKey,
+            IdempotencyKey = idempotencyKey is null ? null : "images/" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(idempotencyKey))),
             // a repetition under the same key must be the same submission, so it states no time
             Deadline = idempotencyKey is null ? time.GetUtcNow() + options.RequestTimeout : null,
         };

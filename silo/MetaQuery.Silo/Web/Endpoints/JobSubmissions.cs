@@ -3,7 +3,6 @@ using MetaQuery.Client;
 using MetaQuery.Farm;
 using MetaQuery.Imaging;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.Features;
 
 namespace MetaQuery.Silo.Web;
 
@@ -32,13 +31,7 @@ internal sealed class JobSubmissions(IFarm farm, WebOptions options)
         string? key = IdempotencyKeyHeader.Read(context);
         if (context.Request.HasFormContentType)
         {
-            // the limit of a JSON body would cut a file of prompts
-            if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit)
-            {
-                limit.MaxRequestBodySize = options.MaxUploadBytes;
-            }
-
-            using PromptUpload upload = await PromptUpload.OpenAsync(context);
+            using PromptUpload upload = await PromptUpload.OpenAsync(context, options.MaxUploadBytes);
             JobSubmission uploaded = ToSubmission(upload.Job, Caller.Of(context).Tenant, key) with { Prompts = upload.Prompts, PromptsFormat = upload.Format };
             return await farm.SubmitAsync(uploaded, context.RequestAborted);
         }

@@ -24,8 +24,13 @@ internal sealed class PromptUpload : IDisposable
     public Stream Prompts { get; }
 
     /// <exception cref="ApiException">A part is missing, unknown or in the wrong place.</exception>
-    public static async Task<PromptUpload> OpenAsync(HttpContext context)
+    public static async Task<PromptUpload> OpenAsync(HttpContext context, long mostBytes)
     {
+        if (context.Request.ContentLength > mostBytes)
+        {
+            throw RequestBody.TooLarge(mostBytes);
+        }
+
         string boundary = HeaderUtilities.RemoveQuotes(MediaTypeHeaderValue.Parse(context.Request.ContentType).Boundary).Value ?? "";
         if (boundary.Length is 0 or > 70) // RFC 2046, 5.1.1
         {
@@ -44,7 +49,7 @@ internal sealed class PromptUpload : IDisposable
                     hasJob = true;
                     break;
                 case "prompts":
-                    return new PromptUpload(job, FormatOf(section, job), new SectionStream(reader, section.Body));
+                    return new PromptUpload(job, FormatOf(section, job), new SectionStream(reader, section.Body, mostBytes));
                 case var other:
                     throw ApiException.Invalid(other, $"part \"{other}\" is not taken here; there are job (JSON, once) and, after it, prompts (a file)", "unknown_field");
             }
@@ -101,13 +106,13 @@ internal sealed class PromptUpload : IDisposable
         }
     }
 
-    private static ApiException Malformed(Exception exception) => exception is BadHttpRequestException { StatusCode: 413 }
-        ? ErrorAnswers.Of(exception)
-        : ApiException.Invalid("body", $"the multipart body is cut or malformed: {exception.Message.Split('\n')[0]}", "malformed");
+    private static ApiException Malformed(Exception exception) =>
+        ApiException.Invalid("body", $"the multipart body is cut or malformed: {exception.Message.Split('\n')[0]}", "malformed");
 
     /// <summary>The file's part; at its end it makes sure that nothing follows which would have had a say.</summary>
-    private sealed class SectionStream(MultipartReader reader, Stream section) : Stream
+    private sealed class SectionStream(MultipartReader reader, Stream section, long mostBytes) : Stream
     {
+        private long _bytes;
         private bool _ended;
 
         public override bool CanRead => true;
@@ -131,6 +136,11 @@ internal sealed class PromptUpload : IDisposable
             catch (Exception exception) when (exception is InvalidDataException or IOException)
             {
                 throw Malformed(exception);
+            }
+
+            if ((_bytes += count) > mostBytes)
+            {
+                throw RequestBody.TooLarge(mostBytes);
             }
 
             if (count == 0 && buffer.Length > 0)

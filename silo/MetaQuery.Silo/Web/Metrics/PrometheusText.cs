@@ -14,6 +14,7 @@ internal sealed class PrometheusText : IMetricsText, IDisposable
 
     private readonly ConcurrentDictionary<Instrument, Family> _families = new();
     private readonly MeterListener _listener = new();
+    private readonly Lock _writing = new();
 
     /// <param name="meters">Names of the meters that are written.</param>
     /// <param name="scope">The meter factory they belong to: a second server in the process has its own.</param>
@@ -35,6 +36,21 @@ internal sealed class PrometheusText : IMetricsText, IDisposable
 
     public string Write()
     {
+        lock (_writing) // two scrapes at once would clear each other's values
+        {
+            return WriteAll();
+        }
+    }
+
+    public void Dispose() => _listener.Dispose();
+
+    private string WriteAll()
+    {
+        foreach (Family family in _families.Values)
+        {
+            family.Begin();
+        }
+
         _listener.RecordObservableInstruments();
         var text = new StringBuilder();
         foreach (Family family in _families.Values.OrderBy(family => family.Name, StringComparer.Ordinal))
@@ -44,8 +60,6 @@ internal sealed class PrometheusText : IMetricsText, IDisposable
 
         return text.ToString();
     }
-
-    public void Dispose() => _listener.Dispose();
 
     private void Record(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags) =>
         _families.GetOrAdd(instrument, static made => new Family(made)).Record(value, Labels(tags));
@@ -100,6 +114,18 @@ internal sealed class PrometheusText : IMetricsText, IDisposable
         private enum Kind { Gauge, Sum, UpDown, Total, Histogram }
 
         public string Name { get; }
+
+        /// <summary>What is observed anew at each look must not keep what is gone: a lane that has ended, a state.</summary>
+        public void Begin()
+        {
+            if (_kind is Kind.Gauge or Kind.Total)
+            {
+                lock (_lock)
+                {
+                    _series.Clear();
+                }
+            }
+        }
 
         public void Record(double value, string labels)
         {

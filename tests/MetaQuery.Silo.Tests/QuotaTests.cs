@@ -1,0 +1,110 @@
+using System.Net;
+using MetaQuery.Client;
+using MetaQuery.Farm;
+using MetaQuery.Silo.Tests.Doubles;
+using MetaQuery.Silo.Web;
+
+namespace MetaQuery.Silo.Tests;
+
+/// <summary>Back-pressure: 429 with Retry-After, in OpenAI's shape.</summary>
+public sealed class QuotaTests : IDisposable
+{
+    private static readonly TimeSpan Slow = TimeSpan.FromMinutes(10);
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task A_tenant_queues_no_more_images_than_its_key_says()
+    {
+        (ApiKey key, string text) = ApiKey.Create("a", false, 1, 10, null, DateTimeOffset.UtcNow);
+        await using FarmTestHost host = await StartAsync(key, Slow);
+        await (await PostAsync(host, text, 6)).JsonAsync(HttpStatusCode.Accepted);
+        Assert.Contains("10 may be queued", await RefusedAsync(await PostAsync(host, text, 5)), StringComparison.Ordinal);
+        await (await PostAsync(host, text, 4)).JsonAsync(HttpStatusCode.Accepted);
+        using var client = new FarmClient(host.Url, text);
+        Usage usage = await client.GetUsageAsync();
+        Assert.Equal(("a", false, 10, 10, 10, null), (usage.Tenant, usage.Admin, usage.QueuedImages, usage.ImagesToday, usage.MaxQueuedImages, usage.ImagesPerDay));
+    }
+
+    [Fact]
+    public async Task A_tenant_asks_for_no_more_images_a_day_than_its_key_says()
+    {
+        (ApiKey key, string text) = ApiKey.Create("a", false, 1, null, 7, DateTimeOffset.UtcNow);
+        await using FarmTestHost host = await StartAsync(key, TimeSpan.Zero);
+        await (await PostAsync(host, text, 7)).JsonAsync(HttpStatusCode.Accepted);
+        Assert.Contains("7 a day", await RefusedAsync(await PostAsync(host, text, 1)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_full_farm_says_when_to_come_again()
+    {
+        using var farm = new FakeFarm(TimeSpan.Zero) { Refusal = new QueueFullException("the queue is full", TimeSpan.FromSeconds(12.3)) };
+        await using FarmTestHost host = await FarmTestHost.StartAsync(farm);
+        HttpResponseMessage answer = await host.Http.PostJsonAsync("/v1/images/generations", """{"prompt":"x"}""");
+        Assert.Equal(TimeSpan.FromSeconds(13), answer.Headers.RetryAfter!.Delta);
+        Assert.Equal(("queue_full", "rate_limit_error"), (await answer.ErrorAsync(HttpStatusCode.TooManyRequests)) is var error ? (error.Code, error.Type) : default);
+    }
+
+    [Fact]
+    public async Task A_tenant_that_asks_too_often_is_slowed_and_others_are_not()
+    {
+        (ApiKey a, string hasty) = ApiKey.Create("a", false, 1, null, null, DateTimeOffset.UtcNow);
+        (ApiKey b, string calm) = ApiKey.Create("b", false, 1, null, null, DateTimeOffset.UtcNow);
+        new ApiKeyFile(_folder.Path).Add(b);
+        await using FarmTestHost host = await StartAsync(a, TimeSpan.Zero, new WebOptions { RequestsPerMinute = 60 });
+        var statuses = new List<HttpStatusCode>();
+        for (int i = 0; i < 30; i++)
+        {
+            statuses.Add((await host.Http.GetAsync("/v1/models", ("Authorization", "Bearer " + hasty))).StatusCode);
+        }
+
+        Assert.Equal(HttpStatusCode.OK, statuses[0]);
+        HttpResponseMessage refused = await LastAsync();
+        Assert.NotNull(refused.Headers.RetryAfter);
+        Assert.Equal("rate_limit_exceeded", (await refused.ErrorAsync(HttpStatusCode.TooManyRequests)).Code);
+        Assert.Equal(HttpStatusCode.OK, (await host.Http.GetAsync("/v1/models", ("Authorization", "Bearer " + calm))).StatusCode);
+
+        async Task<HttpResponseMessage> LastAsync()
+        {
+            while (true)
+            {
+                HttpResponseMessage answer = await host.Http.GetAsync("/v1/models", ("Authorization", "Bearer " + hasty));
+                if (answer.StatusCode == HttpStatusCode.TooManyRequests)
+                {
+                    return answer;
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Only_so_many_requests_for_pictures_wait_at_a_time()
+    {
+        await using FarmTestHost host = await FarmTestHost.StartAsync(Slow, new WebOptions { MaxWaitingRequests = 2 });
+        using var stop = new CancellationTokenSource();
+        Task[] waiting = [.. Enumerable.Range(0, 2).Select(_ => host.Http.PostAsync("/v1/images/generations", new StringContent("""{"prompt":"x"}""", null, "application/json"), stop.Token))];
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests 2", StringComparison.Ordinal));
+        Assert.Equal("queue_full", (await (await host.Http.PostJsonAsync("/v1/images/generations", """{"prompt":"x"}""")).ErrorAsync(HttpStatusCode.TooManyRequests)).Code);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Task.WhenAll(waiting));
+        // who waits no more frees its place, and its job is cancelled
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests 0", StringComparison.Ordinal));
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_jobs{state=\"cancelled\"} 2", StringComparison.Ordinal));
+    }
+
+    private static async Task<string> RefusedAsync(HttpResponseMessage answer)
+    {
+        Assert.True(answer.Headers.RetryAfter?.Delta >= TimeSpan.FromSeconds(1));
+        return (await answer.ErrorAsync(HttpStatusCode.TooManyRequests)).Message;
+    }
+
+    private static Task<HttpResponseMessage> PostAsync(FarmTestHost host, string key, int images) =>
+        host.Http.PostJsonAsync("/v1/jobs", $$"""{"prompts":["x"],"images_per_prompt":{{images}}}""", ("Authorization", "Bearer " + key));
+
+    private Task<FarmTestHost> StartAsync(ApiKey key, TimeSpan timePerImage, WebOptions? options = null)
+    {
+        new ApiKeyFile(_folder.Path).Add(key);
+        return FarmTestHost.StartAsync(timePerImage, options, new ApiKeyRing(new ApiKeyFile(_folder.Path)));
+    }
+}
