@@ -27,7 +27,11 @@ public sealed record PromptLimits
 /// <param name="Errors">The first of them, at most <see cref="PromptFile.MaxListedErrors"/>.</param>
 /// <param name="Sha256">Of the file's bytes, lower-case hex.</param>
 /// <param name="ByteLength">Of the file.</param>
-public sealed record PromptFileSummary(long PromptCount, long ErrorCount, IReadOnlyList<PromptLineError> Errors, string Sha256, long ByteLength);
+public sealed record PromptFileSummary(long PromptCount, long ErrorCount, IReadOnlyList<PromptLineError> Errors, string Sha256, long ByteLength)
+{
+    /// <summary>When the file was last written to, as its file system says.</summary>
+    public DateTime LastWriteUtc { get; init; }
+}
 
 /// <summary>
 /// A .txt, .jsonl or .csv file of prompts in UTF-8, read as a stream. Memory does not grow with the file, but for 22 to 43 bytes per id
@@ -37,6 +41,8 @@ public sealed class PromptFile
 {
     /// <summary>The most invalid lines that a summary keeps.</summary>
     public const int MaxListedErrors = 100;
+
+    private const int LinesBetweenLooks = 256;
 
     private readonly PromptFormat _format;
     private readonly PromptLimits _limits;
@@ -96,7 +102,9 @@ public sealed class PromptFile
     public PromptFileSummary Validate(
         bool skipInvalid = false, Action<PromptLineError>? onError = null, Action<PromptLine>? onPrompt = null, CancellationToken cancellationToken = default)
     {
-        using PromptScanner scanner = Scan();
+        using FileStream stream = OpenStream();
+        DateTime lastWrite = File.GetLastWriteTimeUtc(stream.SafeFileHandle);
+        using PromptScanner scanner = new(Path, stream, _format, _limits);
         var errors = new List<PromptLineError>();
         long errorCount = 0;
         while (scanner.MoveNext())
@@ -130,22 +138,32 @@ public sealed class PromptFile
             throw new PromptFileException($"{Path}: {reason}");
         }
 
-        return new PromptFileSummary(scanner.PromptCount, errorCount, errors, scanner.Sha256, scanner.ByteLength);
+        return new PromptFileSummary(scanner.PromptCount, errorCount, errors, scanner.Sha256, scanner.ByteLength) { LastWriteUtc = lastWrite };
     }
 
     /// <summary>Yields the valid prompts in order; invalid lines are passed over, <see cref="Validate"/> reports them.</summary>
-    /// <param name="expected">Where given, a file that differs from the one validated is refused: by its length at once, by its hash at its end.</param>
+    /// <param name="expected">Where given, a file that differs from the one validated is refused: one that was written to since is compared before
+    /// its first prompt, one that is written to meanwhile is noticed within some hundred lines, anything else at its end.</param>
     /// <exception cref="PromptFileException">Unreadable, or changed since it was validated.</exception>
     public IEnumerable<PromptLine> Read(PromptFileSummary? expected = null)
     {
-        using PromptScanner scanner = Scan();
-        if (expected is not null && scanner.FileLength is long length && length != expected.ByteLength)
+        using FileStream stream = OpenStream();
+        DateTime lastWrite = File.GetLastWriteTimeUtc(stream.SafeFileHandle);
+        if (expected is not null)
         {
-            throw Changed($"{length} bytes long, was {expected.ByteLength}");
+            CompareWith(expected, stream, lastWrite);
         }
 
+        using PromptScanner scanner = new(Path, stream, _format, _limits);
+        int lines = 0;
         while (scanner.MoveNext())
         {
+            if (expected is not null && lines++ % LinesBetweenLooks == 0
+                && (stream.Length != expected.ByteLength || File.GetLastWriteTimeUtc(stream.SafeFileHandle) != lastWrite))
+            {
+                throw Changed("it was written to while it was read");
+            }
+
             if (scanner.Current is PromptLine line)
             {
                 yield return line;
@@ -158,21 +176,36 @@ public sealed class PromptFile
         }
     }
 
+    private void CompareWith(PromptFileSummary expected, FileStream stream, DateTime lastWrite)
+    {
+        if (stream.Length != expected.ByteLength)
+        {
+            throw Changed($"{stream.Length} bytes long, was {expected.ByteLength}");
+        }
+
+        if (lastWrite != expected.LastWriteUtc)
+        {
+            string sha256 = Convert.ToHexStringLower(SHA256.HashData(stream));
+            stream.Position = 0;
+            if (sha256 != expected.Sha256)
+            {
+                throw Changed($"its sha256 is {sha256}, was {expected.Sha256}");
+            }
+        }
+    }
+
     private PromptFileException Changed(string how) => new($"{Path}: changed since it was validated: {how}");
 
-    private PromptScanner Scan()
+    private FileStream OpenStream()
     {
-        FileStream stream;
         try
         {
-            stream = new FileStream(Path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
+            return new FileStream(Path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new PromptFileException($"{Path}: cannot be read: {exception.Message}", exception);
         }
-
-        return new PromptScanner(Path, stream, _format, _limits);
     }
 }
 

@@ -22,7 +22,6 @@ internal sealed class PromptScanner : IDisposable
         _limits = limits;
         _reader = new PromptLineReader(path, stream, limits.MaxLineBytes);
         _json = new JsonPromptParser(limits);
-        FileLength = stream.CanSeek ? stream.Length : null;
     }
 
     public PromptLine? Current { get; private set; }
@@ -30,9 +29,6 @@ internal sealed class PromptScanner : IDisposable
     public PromptLineError? Error { get; private set; }
 
     public long PromptCount { get; private set; }
-
-    /// <summary>As the file system said at the start; null for a pipe.</summary>
-    public long? FileLength { get; }
 
     /// <summary>Of what was read; at the end, of the file.</summary>
     public long ByteLength => _reader.ByteLength;

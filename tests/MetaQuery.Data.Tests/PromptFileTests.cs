@@ -207,6 +207,51 @@ public sealed class PromptFileTests : IDisposable
 
         _folder.Write("p.txt", "aaa\nb\nc\n");
         Assert.Contains("8 bytes long, was 6", Assert.Throws<PromptFileException>(() => file.Read(summary).First()).Message, StringComparison.Ordinal);
+
+        _folder.Write("p.txt", "aaa\nb\n");
+        Assert.Equal(2, file.Read(summary).Count()); // written anew with the same bytes
+    }
+
+    [Fact]
+    public void A_file_that_is_written_to_while_it_is_read_is_refused_long_before_its_end()
+    {
+        string path = _folder.Write("p.txt", string.Concat(Enumerable.Range(0, 100_000).Select(i => $"prompt {i:D6}\n")));
+        PromptFile file = PromptFile.Open(path);
+        PromptFileSummary summary = file.Validate();
+        int read = 0;
+        var refused = Assert.Throws<PromptFileException>(() =>
+        {
+            foreach (PromptLine line in file.Read(summary))
+            {
+                if (++read == 1000)
+                {
+                    using FileStream stream = File.Open(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+                    stream.Position = stream.Length - 10;
+                    stream.Write("PROMPT"u8);
+                    stream.Flush();
+                    File.SetLastWriteTimeUtc(stream.SafeFileHandle, summary.LastWriteUtc.AddSeconds(1)); // a clock of coarse ticks may not have moved
+                }
+            }
+        });
+        Assert.Contains("written to while it was read", refused.Message, StringComparison.Ordinal);
+        Assert.InRange(read, 1000, 1300);
+    }
+
+    [Fact]
+    public void A_pipe_is_refused_at_once()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return; // it has no named pipes among its files
+        }
+
+        string path = _folder["pipe.txt"];
+        using (var make = System.Diagnostics.Process.Start("mkfifo", path))
+        {
+            make.WaitForExit();
+        }
+
+        Assert.Contains("is no regular file", Assert.Throws<PromptFileException>(() => PromptFile.Open(path)).Message, StringComparison.Ordinal);
     }
 
     [Property(MaxTest = 300)]

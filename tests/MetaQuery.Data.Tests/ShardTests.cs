@@ -63,6 +63,10 @@ public sealed class ShardTests : IDisposable
 
             ShardSample[] samples = [.. WebDatasetShardReader.Read(_folder[name])];
             Assert.Equal(contents, samples.Select(sample => sample.Find("png")!.Value.ToArray()));
+            ShardIndex index = ShardIndex.Open(_folder[name]);
+            Assert.Equal(samples.Select(sample => sample.Key), index.Keys);
+            Assert.Equal(contents, index.Keys.Select(key => index.Read(key)!.Find("png")!.Value.ToArray()));
+            Assert.Null(index.Read("no such key"));
             Assert.Equal(contents.SelectMany((_, i) => new[] { layout.Key(i) + ".png", layout.Key(i) + ".txt" }), TarNames(_folder[name]));
         });
 
@@ -144,6 +148,7 @@ public sealed class ShardTests : IDisposable
         {
             _folder.Write("cut.tar", whole[..length]);
             Assert.Throws<ShardFormatException>(() => WebDatasetShardReader.Read(_folder["cut.tar"]).Count());
+            Assert.Throws<ShardFormatException>(() => ShardIndex.Open(_folder["cut.tar"]));
         }
     }
 

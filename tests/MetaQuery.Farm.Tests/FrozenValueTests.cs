@@ -97,4 +97,35 @@ public sealed class FrozenValueTests
         Assert.Empty(identity.DifferencesFrom(parsed));
         Assert.Equal(["one", "two"], numerics);
     }
+
+    [Fact]
+    public void A_jobs_record_in_the_journal_is_frozen()
+    {
+        var record = new JobRecord
+        {
+            Id = "job_1", Name = "n", Tenant = "t", Kind = JobKind.Request, Priority = JobPriority.Interactive, State = JobState.CompletedWithErrors, Reason = "r",
+            CreatedAt = DateTimeOffset.UnixEpoch, StartedAt = DateTimeOffset.UnixEpoch, FinishedAt = DateTimeOffset.UnixEpoch, Deadline = DateTimeOffset.UnixEpoch,
+            TaskTimeout = TimeSpan.FromSeconds(90), IdempotencyKey = "k", ContentHash = "h", PromptsFormat = "literal", SkipInvalid = true, Dtype = "float32",
+            Settings = new ResolvedSettings(new ImageSize(8, 16), 4, 4.5f, "no", ulong.MaxValue, 3, 7, Imaging.ImageFormat.Webp, 90, 4),
+            Prompts = 2, Images = 6, SkippedLines = ["line 2: bad"],
+            Lane = new JobLane("lane", "numerics", "float32/bfloat16", new NumericsFingerprint("float32", "avx512", 1, "library", "kernels")),
+            RetriesFailed = true, Counts = new JobCounts(2, 6, 6, 6, 5, 5, 1),
+        };
+        const string frozen = """
+            {"version":1,"id":"job_1","name":"n","tenant":"t","kind":"request","priority":"interactive","state":"completed_with_errors","reason":"r",
+            "created_at":"1970-01-01T00:00:00+00:00","started_at":"1970-01-01T00:00:00+00:00","finished_at":"1970-01-01T00:00:00+00:00","deadline":"1970-01-01T00:00:00+00:00",
+            "task_timeout":"00:01:30","idempotency_key":"k","content_hash":"h","prompts_format":"literal","skip_invalid":true,"dtype":"float32",
+            "settings":{"size":{"height_pixels":8,"width_pixels":16},"num_inference_steps":4,"guidance_scale":4.5,"negative_prompt":"no","seed":18446744073709551615,
+            "images_per_prompt":3,"samples_per_shard":7,"format":"webp","quality":90,"batch_size":4},"prompts":2,"images":6,"skipped_lines":["line 2: bad"],
+            "lane":{"name":"lane","condition_numerics":"numerics","condition_dtype":"float32/bfloat16",
+            "numerics":{"dtype":"float32","cpu_capability":"avx512","threads_per_slot":1,"tensor_library":"library","kernel_path":"kernels"}},
+            "retries_failed":true,"counts":{"prompts":2,"images":6,"planned":6,"encoded":6,"denoised":5,"written":5,"failed":1}}
+            """;
+        string text = frozen.ReplaceLineEndings("");
+        Assert.Equal(text, System.Text.Encoding.UTF8.GetString(record.ToBytes()));
+        JobRecord parsed = JobRecord.Parse(System.Text.Encoding.UTF8.GetBytes(text));
+        Assert.Equal(record with { SkippedLines = [] }, parsed with { SkippedLines = [] });
+        Assert.Equal(record.SkippedLines, parsed.SkippedLines);
+        Assert.Throws<JournalDamagedException>(() => JobRecord.Parse(System.Text.Encoding.UTF8.GetBytes(text.Replace("\"version\":1", "\"version\":2", StringComparison.Ordinal))));
+    }
 }
