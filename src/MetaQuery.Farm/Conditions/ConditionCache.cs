@@ -13,8 +13,6 @@ public readonly record struct ConditionLookup(ConditionKey Key, ConditionRequest
 /// </remarks>
 public sealed class ConditionCache
 {
-    private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(20);
-
     private readonly IReadOnlyList<IConditionTier> _tiers;
     private readonly IFlightBoard? _board;
     private readonly Lock _gate = new();
@@ -100,50 +98,6 @@ public sealed class ConditionCache
 
         Array.ForEach(shared, tier => tier.Write(lookup.Key, condition));
         return true;
-    }
-
-    /// <summary>Finds conditions, and makes those that no tier holds in one call of <paramref name="encode"/>.</summary>
-    /// <returns>One per lookup, in order. The arrays are shared: not to be written to.</returns>
-    /// <exception cref="OperationCanceledException">While waiting for another's pass.</exception>
-    public byte[][] GetOrEncode(
-        IReadOnlyList<ConditionLookup> lookups,
-        Func<IReadOnlyList<ConditionRequest>, CancellationToken, IReadOnlyList<byte[]>> encode,
-        CancellationToken cancellationToken)
-    {
-        ArgumentNullException.ThrowIfNull(lookups);
-        ArgumentNullException.ThrowIfNull(encode);
-        var found = new byte[lookups.Count][];
-        int[] wanted = [.. Enumerable.Range(0, lookups.Count)];
-        while (wanted.Length > 0)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            using ConditionFlights flights = Depart([.. wanted.Select(index => lookups[index])]);
-            if (flights.ToMake is { Count: > 0 } missing)
-            {
-                // own flights end before others' are waited for: two threads that wait for each other's cannot both be stuck
-                flights.Land(encode([.. missing.Select(lookup => lookup.Request)], cancellationToken));
-            }
-
-            foreach ((int place, Task<byte[]?>? landing) in flights.Elsewhere.Where(flight => flight.Landing is not null))
-            {
-                landing!.Wait(cancellationToken);
-                flights.Found[place] = landing.Result; // null where its maker failed: this caller tries itself
-            }
-
-            if (flights.Elsewhere.Exists(flight => flight.Landing is null))
-            {
-                cancellationToken.WaitHandle.WaitOne(AskAgain); // another process says nothing when it is done
-            }
-
-            for (int i = 0; i < wanted.Length; i++)
-            {
-                found[wanted[i]] = flights.Found[i]!;
-            }
-
-            wanted = [.. wanted.Where(index => found[index] is null)];
-        }
-
-        return found;
     }
 
     /// <summary>Finds what is there, and takes the right to make what is not and nobody else makes.</summary>

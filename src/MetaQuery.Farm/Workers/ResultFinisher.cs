@@ -75,7 +75,6 @@ internal sealed class ResultFinisher : IDisposable
         try
         {
             (byte[] image, byte[] caption, byte[] json) = _tally.Stages.Time("image", () => _maker.Make(item, picture));
-            _options.OnPicture?.Invoke(item, picture);
             return new DenoisedOutcome(new FinishedSample(item.Position, image, caption, json));
         }
 #pragma warning disable CA1031 // whatever the encoder's error is, it is counted against its picture and listed with its reason

@@ -1,5 +1,3 @@
-using MetaQuery.Imaging;
-
 namespace MetaQuery.Farm;
 
 /// <summary>How a worker process serves a queue: nothing here changes a byte of what it makes.</summary>
@@ -39,9 +37,6 @@ public sealed record WorkerOptions
 
     /// <summary>Whether a full or read-only disk ends the worker; otherwise it is waited out, like a lost connection.</summary>
     public bool EndsOnStorageFault { get; init; }
-
-    /// <summary>Is shown each picture, on a thread that encodes them: must not block.</summary>
-    public Action<DenoiseItem, RgbImage>? OnPicture { get; init; }
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
