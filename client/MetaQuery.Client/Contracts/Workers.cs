@@ -19,7 +19,7 @@ public sealed record WorkerList(string Object, IReadOnlyList<Worker> Data);
 /// <summary>The condition cache, summed over workers, and what the encoder had to make.</summary>
 public sealed record CacheReport(
     string Object, long MemoryHits, long DiskHits, long Misses, long SharedFlights, long Evictions, long CorruptEntries, long MemoryBytes, long DiskBytes, long Passes,
-    long PassesAgain);
+    long PassesAgain, long RedisHits = 0, long RedisBytes = 0);
 
 /// <param name="MaxQueuedImages">Null for no limit.</param>
 /// <param name="ImagesPerDay">Null for no limit.</param>

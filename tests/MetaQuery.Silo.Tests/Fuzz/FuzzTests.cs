@@ -9,11 +9,11 @@ using Xunit.Abstractions;
 namespace MetaQuery.Silo.Tests.Fuzz;
 
 /// <summary>
-/// Random requests made from the OpenAPI document, a third of them valid. METAQUERY_FUZZ=100000 makes so many (2,000 otherwise), METAQUERY_FUZZ_SEED other ones.
+/// Random requests made from the OpenAPI document, a third of them valid, to a whole server of which only the pipeline's halves are toys. METAQUERY_FUZZ=100000 makes so many (2,000 otherwise), METAQUERY_FUZZ_SEED other ones.
 /// </summary>
 public sealed class FuzzTests(ITestOutputHelper output)
 {
-    private const int Workers = 4;
+    private const int Senders = 4;
 
     private readonly ConcurrentDictionary<string, int> _byOperation = new();
     private readonly ConcurrentDictionary<int, int> _byStatus = new();
@@ -24,7 +24,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     public async Task Random_requests_bring_no_5xx_and_malformed_ones_a_4xx_in_the_right_shape()
     {
         int total = Number("METAQUERY_FUZZ", 2000), seed = Number("METAQUERY_FUZZ_SEED", 1);
-        await using FarmTestHost host = await FarmTestHost.StartAsync();
+        await using ToyServer host = await ToyServer.StartAsync();
         JsonElement document = await (await host.Http.GetAsync("/openapi/v1.json")).JsonAsync();
         IReadOnlyList<Operation> operations = RequestMaker.Read(document);
         var jobs = new JobPool();
@@ -33,13 +33,13 @@ public sealed class FuzzTests(ITestOutputHelper output)
             jobs.Add(await host.Http.SubmitAsync());
         }
 
-        await Task.WhenAll(Enumerable.Range(0, Workers).Select(worker => Task.Run(async () =>
+        await Task.WhenAll(Enumerable.Range(0, Senders).Select(sender => Task.Run(async () =>
         {
-            var random = new Random((seed * Workers) + worker);
+            var random = new Random((seed * Senders) + sender);
             var maker = new RequestMaker(document, random, jobs);
-            for (int i = worker; i < total; i += Workers)
+            for (int i = sender; i < total; i += Senders)
             {
-                await TryAsync(host, maker, operations[i / Workers % operations.Count], isValid: random.Next(3) == 0, jobs);
+                await TryAsync(host, maker, operations[i / Senders % operations.Count], isValid: random.Next(3) == 0, jobs);
             }
         })));
 
@@ -53,7 +53,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     private static int Number(string variable, int standard) =>
         int.TryParse(Environment.GetEnvironmentVariable(variable), NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : standard;
 
-    private async Task TryAsync(FarmTestHost host, RequestMaker maker, Operation operation, bool isValid, JobPool jobs)
+    private async Task TryAsync(ToyServer host, RequestMaker maker, Operation operation, bool isValid, JobPool jobs)
     {
         using HttpRequestMessage request = isValid ? maker.Valid(operation) : maker.Wrong(operation);
         string sent = $"{operation.Id}: {request.Method} {request.RequestUri} {request.Headers.ToString().ReplaceLineEndings(" ")}{(request.Content is { } content ? Encoding.UTF8.GetString(await content.ReadAsByteArrayAsync()) : "")}";

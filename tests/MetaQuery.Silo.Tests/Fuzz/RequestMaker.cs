@@ -107,7 +107,7 @@ internal sealed class RequestMaker(JsonElement document, Random random, JobPool 
     {
         (_, "position") => random.Next(4).ToString(),
         (_, "name") => ((string[])["00000.tar", "manifest.jsonl", "contact-sheet.png"])[random.Next(3)],
-        ("/v1/workers/{id}/drain", _) => ((string[])["worker-a", "worker-b"])[random.Next(2)],
+        ("/v1/workers/{id}/drain", _) => "worker-of-yesterday", // a drained server would do nothing more
         ("/v1/models/{id}", _) => ((string[])["toy", "dall-e-3"])[random.Next(2)],
         _ => jobs.Any(random),
     };

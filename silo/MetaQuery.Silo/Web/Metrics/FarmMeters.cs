@@ -27,11 +27,11 @@ internal sealed class FarmMeters
         Count("metaquery.cache.corrupt", "{entry}", "Damaged conditions found and removed.", c => c.Cache.CorruptEntries);
         _meter.CreateObservableCounter("metaquery.cache.lookups", () => Each(c => (IEnumerable<Measurement<long>>)
         [
-            new(c.Cache.MemoryHits, Tag("result", "memory")), new(c.Cache.DiskHits, Tag("result", "disk")),
+            new(c.Cache.MemoryHits, Tag("result", "memory")), new(c.Cache.RedisHits, Tag("result", "redis")), new(c.Cache.DiskHits, Tag("result", "disk")),
             new(c.Cache.SharedFlights, Tag("result", "shared")), new(c.Cache.Misses, Tag("result", "miss")),
         ]), "{lookup}", "Lookups of a condition by where it was found.");
         _meter.CreateObservableGauge("metaquery.cache.size", () => Each(c => (IEnumerable<Measurement<long>>)
-            [new(c.Cache.MemoryBytes, Tag("tier", "memory")), new(c.Cache.DiskBytes, Tag("tier", "disk"))]), "By", "Bytes of conditions held.");
+            [new(c.Cache.MemoryBytes, Tag("tier", "memory")), new(c.Cache.RedisBytes, Tag("tier", "redis")), new(c.Cache.DiskBytes, Tag("tier", "disk"))]), "By", "Bytes of conditions held.");
         _meter.CreateObservableGauge("metaquery.jobs", () => Each(c => Enum.GetValues<JobState>().Select(state =>
             new Measurement<long>(c.JobsByState.GetValueOrDefault(state), Tag("state", JobLifecycle.NameOf(state))))), "{job}", "Jobs by state.");
         _meter.CreateObservableGauge("metaquery.images.queued", () => Each(c => (IEnumerable<Measurement<long>>)[new(c.QueuedImages)]), "{image}", "Images not settled.");
