@@ -1,0 +1,117 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json;
+
+namespace MetaQuery.Cli.Tests;
+
+/// <summary><c>serve</c> and the commands that speak to it, on the real Nano model in processes of their own.</summary>
+public class ServeTests
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly string[] Fast = ["--steps", "2", "--batch-size", "4", "--images-per-prompt", "4", "--shard-size", "12"];
+
+    [Fact]
+    public async Task A_server_killed_in_the_middle_of_a_job_goes_on_and_gives_the_bytes_of_an_embedded_run()
+    {
+        using var folder = new TemporaryFolder();
+        var prompts = folder.Write("prompts.txt", string.Concat(Enumerable.Range(0, 12).Select(i => $"a red apple number {i}\n")));
+        CliProcess.Run(["job", "run", prompts, "--out", folder["whole"], .. Fast]).Succeeded();
+
+        using var http = new HttpClient();
+        var url = FreeAddress();
+        using var victim = await StartAsync(http, url, folder["data"]);
+        var id = Ask(url, ["job", "submit", prompts, .. Fast]).Succeeded().Output.Trim();
+        await UntilAsync(async () => Written(await http.GetStringAsync($"{url}/v1/jobs/{id}")) > 0);
+        victim.Kill();
+        Assert.Contains("cannot be reached", Ask(url, "job", "show", id).OneLineError(7), StringComparison.Ordinal);
+
+        using var second = await StartAsync(http, url, folder["data"]);
+        Assert.Equal("", Ask(url, "job", "watch", id).Succeeded().Error.Split('\n').FirstOrDefault(line => line.StartsWith("farm:", StringComparison.Ordinal)) ?? "");
+        Assert.Contains($"{id}  prompts.txt  local   completed  48/48", Ask(url, "job", "list", "--state", "completed").Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains("48 written, 0 failed", Ask(url, "job", "show", id).Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains("mllm+dit  cpu", Ask(url, "worker", "list").Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains("to pause is not possible", Ask(url, "job", "pause", id).OneLineError(2), StringComparison.Ordinal);
+        Ask(url, "job", "download", id, "--out", folder["out"]).Succeeded();
+        foreach (var file in Directory.EnumerateFiles(folder["whole"]).Where(path => path.EndsWith(".tar", StringComparison.Ordinal) || path.EndsWith("manifest.jsonl", StringComparison.Ordinal)))
+        {
+            Assert.True(File.ReadAllBytes(file).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(folder["out"], Path.GetFileName(file)))), $"{Path.GetFileName(file)} differs");
+        }
+
+        Assert.Contains("in use by another head", CliProcess.Run("serve", "--data", folder["data"], "--urls", "http://127.0.0.1:0").OneLineError(3), StringComparison.Ordinal);
+        second.CtrlC();
+        var ended = second.Wait().Succeeded();
+        Assert.StartsWith($"listening on {url}: model nano", Assert.Single(ended.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("./farm keys add --tenant", "serve", "--urls", "http://0.0.0.0:8080")]
+    [InlineData("must be an address such as", "serve", "--urls", "8080")]
+    [InlineData("--server nowhere: must be an address", "job", "list", "--server", "nowhere")]
+    [InlineData("there is no such prompt file", "job", "submit", "nosuch.txt")]
+    [InlineData("there is no key key_1", "keys", "revoke", "key_1")]
+    [InlineData("cannot be a name", "keys", "add", "--tenant", "a b")]
+    [InlineData("worker: --redis HOST:PORT is missing", "worker")]
+    public void A_wrong_command_line_of_the_farm_is_one_line_and_exit_code_2(string expected, params string[] arguments)
+    {
+        using var folder = new TemporaryFolder();
+        string[] all = arguments[0] is "serve" or "keys" ? [.. arguments, "--data", folder["data"]] : arguments;
+        Assert.Contains(expected, CliProcess.Run(all).OneLineError(2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_farm_that_is_not_there_is_exit_code_7() =>
+        Assert.Contains("cannot be reached", CliProcess.Run("job", "list", "--server", "http://127.0.0.1:1").OneLineError(7), StringComparison.Ordinal);
+
+    [Fact]
+    public void Keys_are_shown_once_listed_by_id_and_revoked()
+    {
+        using var folder = new TemporaryFolder();
+        var key = CliProcess.Run("keys", "add", "--tenant", "vision", "--weight", "2.5", "--data", folder["data"]).Succeeded().Output.Trim();
+        Assert.StartsWith("mq_", key, StringComparison.Ordinal);
+        Assert.DoesNotContain(key, File.ReadAllText(Path.Combine(folder["data"], "keys.json")), StringComparison.Ordinal);
+        var listed = CliProcess.Run("keys", "list", "--data", folder["data"]).Succeeded().Output.Split('\n')[1];
+        Assert.Contains("vision", listed, StringComparison.Ordinal);
+        Assert.Contains("2.5", listed, StringComparison.Ordinal);
+        CliProcess.Run("keys", "revoke", listed.Split(' ')[0], "--data", folder["data"]).Succeeded();
+        Assert.Contains("revoked already", CliProcess.Run("keys", "revoke", listed.Split(' ')[0], "--data", folder["data"]).OneLineError(2), StringComparison.Ordinal);
+    }
+
+    private static CliResult Ask(string url, params string[] arguments) => CliProcess.Run(arguments, environment: new Dictionary<string, string> { ["METAQUERY_SERVER"] = url });
+
+    private static async Task<CliProcess> StartAsync(HttpClient http, string url, string data)
+    {
+        var server = CliProcess.Start("serve", "--data", data, "--urls", url, "--model", "nano");
+        await UntilAsync(async () =>
+        {
+            Assert.False(server.HasExited, "the server ended before it served");
+            try
+            {
+                return (await http.GetAsync($"{url}/readyz")).StatusCode == HttpStatusCode.OK;
+            }
+            catch (HttpRequestException)
+            {
+                return false; // not listening yet
+            }
+        });
+        return server;
+    }
+
+    private static async Task UntilAsync(Func<Task<bool>> condition)
+    {
+        var start = TimeProvider.System.GetTimestamp();
+        while (!await condition())
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(start) < Patience, "what was waited for has not come");
+            await Task.Delay(20);
+        }
+    }
+
+    private static long Written(string job) => JsonDocument.Parse(job).RootElement.GetProperty("counts").GetProperty("written").GetInt64();
+
+    private static string FreeAddress()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return $"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}";
+    }
+}
