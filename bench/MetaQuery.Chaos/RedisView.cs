@@ -73,9 +73,9 @@ internal sealed partial class RedisView(RealRedis redis)
     private string[] Streams() => [.. redis.Keys(Prefix + "q:*"), .. redis.Keys(Prefix + "alone:*")];
 
     private static int? ProcessOf(string worker) => WorkerName().Match(worker) is { Success: true } match
-        ? int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture)
+        ? int.Parse(match.Groups["process"].ValueSpan, CultureInfo.InvariantCulture)
         : null;
 
-    [GeneratedRegex("-([0-9]+)-[a-z]+$")]
+    [GeneratedRegex("-(?<process>[0-9]+)-[a-z]+$", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex WorkerName();
 }

@@ -1,0 +1,33 @@
+using Xunit.Abstractions;
+
+namespace MetaQuery.Chaos.Tests;
+
+/// <summary>Twenty faults; the long run is ./farm chaos.</summary>
+public sealed class ShortRunTests(ITestOutputHelper output) : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("metaquery-chaos-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public async Task After_twenty_faults_every_image_is_there_once_and_every_byte_as_without_faults()
+    {
+        var log = new ChaosLog(Path.Combine(_folder, "faults.jsonl"), new Watcher(output));
+        ChaosOutcome outcome = await ChaosSeries.ExecuteAsync(
+            20,
+            new ChaosOptions { Faults = 20, Seed = 20251122, Lease = TimeSpan.FromSeconds(2), Prompts = 8, Steps = 8 },
+            Path.Combine(_folder, "run"),
+            log);
+        Assert.Empty(outcome.Wrong);
+        Assert.Equal(20, outcome.Faults.Count);
+        Assert.All(outcome.Faults, fault => Assert.True(fault.InFlight > 0, $"nothing was in flight at fault {fault.Fault}"));
+        Assert.Equal(7, outcome.Faults.GroupBy(fault => fault.Kind).Count(kind => kind.Count() >= 2));
+        Assert.True(outcome.Reclaimed > 0, "no item was ever taken back: nobody noticed the faults");
+        Assert.Equal(20, File.ReadLines(Path.Combine(_folder, "faults.jsonl")).Count());
+    }
+
+    private sealed class Watcher(ITestOutputHelper output) : StringWriter
+    {
+        public override void WriteLine(string? value) => output.WriteLine(value);
+    }
+}
