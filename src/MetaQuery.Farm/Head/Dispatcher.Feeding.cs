@@ -20,7 +20,7 @@ internal sealed partial class Dispatcher
                     await FeedAsync(lane).ConfigureAwait(false);
                 }
 
-                _queueTrouble = null;
+                _feedTrouble = null;
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
             {
@@ -28,7 +28,7 @@ internal sealed partial class Dispatcher
             }
             catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
-                _queueTrouble = exception.Message;
+                _feedTrouble = exception.Message;
                 await PauseAsync(_options.LookEvery).ConfigureAwait(false);
             }
 

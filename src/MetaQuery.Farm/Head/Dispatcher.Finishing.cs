@@ -13,7 +13,7 @@ internal sealed partial class Dispatcher
     {
         foreach (JobSession session in touched)
         {
-            await TryOnDiskAsync(session.Settle).ConfigureAwait(false);
+            await TryOnDiskAsync(() => session.Settle(() => Interlocked.Increment(ref _failed))).ConfigureAwait(false);
         }
 
         await TryOnDiskAsync(() =>

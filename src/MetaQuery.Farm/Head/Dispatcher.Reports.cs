@@ -11,6 +11,8 @@ internal sealed partial class Dispatcher
     private readonly Dictionary<string, IReadOnlyList<DenoiseItem>> _leasedBefore = new(StringComparer.Ordinal);
     private readonly List<FaultRecord> _faults = [];
     private long _reclaimed;
+    private long _written;
+    private long _failed;
 
     private async Task ReceiveLoopAsync()
     {
@@ -21,6 +23,7 @@ internal sealed partial class Dispatcher
                 IReadOnlyList<ReceivedReport> reports = await _feed.ReceiveAsync(ReportsAtOnce, ReceiveWait, _stop.Token).ConfigureAwait(false);
                 if (reports.Count == 0)
                 {
+                    _receiveTrouble = null;
                     continue;
                 }
 
@@ -32,6 +35,7 @@ internal sealed partial class Dispatcher
 
                 await SettleAsync(touched).ConfigureAwait(false);
                 await _feed.ConfirmAsync(reports, _stop.Token).ConfigureAwait(false);
+                _receiveTrouble = null;
                 Hurry();
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -40,7 +44,7 @@ internal sealed partial class Dispatcher
             }
             catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
-                _queueTrouble = exception.Message;
+                _receiveTrouble = exception.Message;
                 await PauseAsync(_options.LookEvery).ConfigureAwait(false);
             }
         }
@@ -54,7 +58,7 @@ internal sealed partial class Dispatcher
             try
             {
                 TimeSpan gone = _feed.LeaseTime;
-                _live = [.. (await _workers.ListAsync(_stop.Token).ConfigureAwait(false)).Where(worker => worker.SinceHeartbeat <= gone)];
+                SeeWorkers([.. (await _workers.ListAsync(_stop.Token).ConfigureAwait(false)).Where(worker => worker.SinceHeartbeat <= gone)]);
                 if (await _feed.HasLostItemsAsync(_stop.Token).ConfigureAwait(false))
                 {
                     FeedAllAgain();
@@ -73,6 +77,7 @@ internal sealed partial class Dispatcher
                     await SettleAsync(touched).ConfigureAwait(false);
                 }
 
+                _lookTrouble = null;
                 Hurry();
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -81,10 +86,20 @@ internal sealed partial class Dispatcher
             }
             catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
-                _queueTrouble = exception.Message;
+                _lookTrouble = exception.Message;
             }
 
             await PauseAsync(_options.LookEvery).ConfigureAwait(false);
+        }
+    }
+
+    private void SeeWorkers(IReadOnlyList<WorkerView> live)
+    {
+        bool isNew = !live.Select(worker => worker.Info.Id).SequenceEqual(_live.Select(worker => worker.Info.Id), StringComparer.Ordinal);
+        _live = live;
+        if (isNew)
+        {
+            _host.WorkersChanged();
         }
     }
 
@@ -130,7 +145,11 @@ internal sealed partial class Dispatcher
             return;
         }
 
-        session.Commit(sample);
+        if (session.Commit(sample))
+        {
+            Interlocked.Increment(ref _written);
+        }
+
         touched.Add(session);
         LaneOf(session).Rate.Add(1);
         Forget(image.Id);

@@ -21,6 +21,9 @@ internal interface IDispatcherHost
     /// <summary>The dispatcher met an error of its own and has stopped.</summary>
     void Broken(Exception exception);
 
+    /// <summary>Workers came or went.</summary>
+    void WorkersChanged();
+
     /// <summary>The disk refuses. Returns whether to wait and try again; otherwise the dispatcher gives <see cref="Failed"/> for all its jobs.</summary>
     bool WaitsForDisk(StorageException exception);
 }
@@ -40,7 +43,9 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     private readonly SemaphoreSlim _hungry = new(0, 1);
     private readonly List<Task> _loops = [];
     private volatile IReadOnlyList<WorkerView> _live = [];
-    private volatile string? _queueTrouble;
+    private volatile string? _feedTrouble;
+    private volatile string? _receiveTrouble;
+    private volatile string? _lookTrouble;
     private volatile string? _diskTrouble;
     private long _order;
 
@@ -59,12 +64,15 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     }
 
     /// <summary>What keeps work from going on, in one line; null where nothing does.</summary>
-    public string? Trouble => Fault is { } fault ? $"{fault.GetType().Name}: {fault.Message.ReplaceLineEndings(" ")}" : _diskTrouble ?? _queueTrouble;
+    public string? Trouble => Fault is { } fault ? $"{fault.GetType().Name}: {fault.Message.ReplaceLineEndings(" ")}" : _diskTrouble ?? _receiveTrouble ?? _feedTrouble ?? _lookTrouble;
 
     /// <summary>Workers with a live heartbeat, as last looked at.</summary>
     public IReadOnlyList<WorkerView> Workers => _live;
 
     public (long Made, long MadeAgain) Passes => _desk.Passes;
+
+    /// <summary>Images committed, and given up, since it started.</summary>
+    public (long Written, long Failed) Images => (Interlocked.Read(ref _written), Interlocked.Read(ref _failed));
 
     public long ReclaimedItems => Interlocked.Read(ref _reclaimed);
 
@@ -156,16 +164,20 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     /// <summary>Whether a tenant's open jobs of a class leave something to do for one more: their last images are being handed out.</summary>
     public bool HasRoom(string tenant, JobPriority priority)
     {
+        long left = 0;
+        long target = long.MaxValue;
         foreach (JobSession session in _sessions.Values)
         {
-            if (session.Tenant == tenant && session.Priority == priority && !session.IsRunningOut(TargetDepth(LaneOf(session), [session]))
-                && LaneOf(session).Fed.Contains(session))
+            FeedLane lane = LaneOf(session);
+            IReadOnlyList<JobSession> fed = lane.Fed;
+            if (session.Tenant == tenant && session.Priority == priority && fed.Contains(session))
             {
-                return false;
+                left += session.ImagesNotHandedOut;
+                target = Math.Min(target, TargetDepth(lane, fed));
             }
         }
 
-        return true;
+        return left < target;
     }
 
     /// <summary>A job is gone, with the faults of all its images.</summary>

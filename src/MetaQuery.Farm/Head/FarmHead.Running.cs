@@ -13,6 +13,8 @@ public sealed partial class FarmHead
     /// <summary>Completes with an error that the head cannot go on from: its process should end, and a new one will go on with every job.</summary>
     public Task<Exception> Broken => _broken.Task;
 
+    void IDispatcherHost.WorkersChanged() => Wake();
+
     void IDispatcherHost.Broken(Exception exception) => _broken.TrySetResult(exception);
 
     void IDispatcherHost.Settled(JobSession session) => Turn(session.JobId, JobSignal.Settled);

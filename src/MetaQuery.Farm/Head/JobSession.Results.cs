@@ -6,15 +6,16 @@ namespace MetaQuery.Farm;
 internal sealed partial class JobSession
 {
     /// <summary>Commits a sample; a second one for the same place changes nothing.</summary>
+    /// <returns>Whether it was new.</returns>
     /// <exception cref="StorageException">It could not be written; to be tried again.</exception>
-    public void Commit(FinishedSample sample)
+    public bool Commit(FinishedSample sample)
     {
         bool isNew;
         lock (_writing)
         {
             if (_isClosed)
             {
-                return;
+                return false;
             }
 
             isNew = Stages.Time("write", () => _store.Add(sample));
@@ -37,6 +38,8 @@ internal sealed partial class JobSession
                 _news.Add(sample.Position);
             }
         }
+
+        return isNew;
     }
 
     /// <summary>Gives an image up; <see cref="Settle"/> writes it down.</summary>
@@ -71,15 +74,20 @@ internal sealed partial class JobSession
     }
 
     /// <summary>Writes down what was given up, and makes all that was committed last.</summary>
+    /// <param name="onFailure">Called for each image given up.</param>
     /// <exception cref="StorageException">It could not be written; to be tried again.</exception>
-    public void Settle()
+    public void Settle(Action onFailure)
     {
         lock (_writing)
         {
             while (!_isClosed && PeekAbandoned() is { } image)
             {
-                _store.Fail(image.Position, new FailedSample(
-                    Plan.Layout.Key(image.Position), image.Prompt.Index, image.SampleIndex, image.Prompt.Prompt, image.Reason));
+                if (_store.Fail(image.Position, new FailedSample(
+                    Plan.Layout.Key(image.Position), image.Prompt.Index, image.SampleIndex, image.Prompt.Prompt, image.Reason)))
+                {
+                    onFailure();
+                }
+
                 lock (_gate)
                 {
                     _abandoned.Dequeue();

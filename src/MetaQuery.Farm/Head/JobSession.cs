@@ -174,24 +174,15 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
         }
     }
 
-    /// <summary>Whether an image can be handed out at once.</summary>
-    public bool HasReadyImages
+    /// <summary>Images that are neither settled nor handed out, read or not.</summary>
+    public long ImagesNotHandedOut
     {
         get
         {
             lock (_gate)
             {
-                return _coordinator.HasReadyImages;
+                return Plan.ImageCount - _store.WrittenCount - _store.FailedCount - _coordinator.ImagesOut;
             }
-        }
-    }
-
-    /// <summary>Whether all prompts are read and all but a few images handed out: the tenant's next job may begin.</summary>
-    public bool IsRunningOut(long images)
-    {
-        lock (_gate)
-        {
-            return _coordinator.SourceEnded && _coordinator.ImagesAhead < images;
         }
     }
 

@@ -138,6 +138,10 @@ internal sealed class EmbeddedRun : IDispatcherHost
     {
     }
 
+    void IDispatcherHost.WorkersChanged()
+    {
+    }
+
     void IDispatcherHost.Broken(Exception exception) => _ended.TrySetResult(exception);
 
     bool IDispatcherHost.WaitsForDisk(StorageException exception) => false;

@@ -47,6 +47,9 @@ public interface IWorkFeed
     /// <summary>How long a lease lasts without a heartbeat.</summary>
     TimeSpan LeaseTime { get; }
 
+    /// <summary>Reports that the fence refused, as far as this side of the queue knows.</summary>
+    long RefusedReports => 0;
+
     /// <summary>Appends items, in this order, each to the stream of its lane, role and priority (or to those that run alone).</summary>
     ValueTask FeedAsync(string lane, IReadOnlyList<WorkItem> items, CancellationToken cancellationToken);
 

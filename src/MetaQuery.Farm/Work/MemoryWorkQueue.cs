@@ -23,6 +23,7 @@ public sealed class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
     private TaskCompletionSource _reported = NewSignal();
     private long _tokens;
     private long _receipts;
+    private long _refused;
 
     /// <param name="leaseTime">How long a lease lasts without a heartbeat.</param>
     /// <param name="clock">For lease times and waits.</param>
@@ -43,6 +44,8 @@ public sealed class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
     }
 
     public TimeSpan LeaseTime { get; }
+
+    public long RefusedReports => Interlocked.Read(ref _refused);
 
     public async ValueTask<IReadOnlyList<Lease>> LeaseAsync(LeaseRequest request, CancellationToken cancellationToken)
     {
@@ -143,6 +146,7 @@ public sealed class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
             }
 
             End(ended);
+            _refused += taken.Length - ended.Count;
             for (int i = 0, next = 0; i < taken.Length; i++)
             {
                 if (taken[i])
