@@ -131,7 +131,7 @@ public sealed class FarmHeadRestartTests : IDisposable
     }
 
     [Fact]
-    public void A_million_prompts_are_taken_fast_lead_to_a_first_lease_within_2_seconds_and_need_less_than_300_MB()
+    public void A_million_prompts_are_taken_and_lead_to_a_first_lease_within_seconds_of_work_and_300_MB()
     {
         string prompts = _work["million.txt"];
         using (StreamWriter writer = File.CreateText(prompts))
@@ -145,12 +145,11 @@ public sealed class FarmHeadRestartTests : IDisposable
         using Process child = Start("million", _work["data"], prompts);
         string[] words = child.StandardOutput.ReadToEnd().Split(' ', StringSplitOptions.TrimEntries);
         child.WaitForExit();
-        Console.WriteLine($"validated in {words[0]} ms, first lease {words[1]} ms later, peak {words[2]} KiB");
+        Console.WriteLine($"taken in {words[0]} ms, leased {words[1]} ms later, peak {words[2]} KiB");
+        // of the processor's time, for other tests run beside this one; what is written down here leaves room for a slow machine
+        Assert.InRange(long.Parse(words[0]), 1, 4_000);
+        Assert.InRange(long.Parse(words[1]), 0, 2_000);
         Assert.InRange(long.Parse(words[2]), 1, 300 * 1024);
-
-        // other tests may run beside this one: times are those of a machine at work; ./farm bench farm has the ones of an idle machine
-        Assert.InRange(long.Parse(words[0]), 1, 20_000);
-        Assert.InRange(long.Parse(words[1]), 0, 10_000);
     }
 
     private SortedDictionary<string, string> Out(string data) => Workspace.HashOutput(Path.Combine(Directory.GetDirectories(_work[$"{data}/jobs"]).Single(), "out"));

@@ -17,7 +17,15 @@ internal sealed partial class Dispatcher
             {
                 foreach (FeedLane lane in _lanes.Values)
                 {
-                    await FeedAsync(lane).ConfigureAwait(false);
+                    await _feeding.WaitAsync(_stop.Token).ConfigureAwait(false);
+                    try
+                    {
+                        await FeedAsync(lane).ConfigureAwait(false);
+                    }
+                    finally
+                    {
+                        _feeding.Release();
+                    }
                 }
 
                 _feedTrouble = null;

@@ -41,6 +41,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     private readonly ConcurrentDictionary<string, FeedLane> _lanes = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _hungry = new(0, 1);
+    private readonly SemaphoreSlim _feeding = new(1, 1);
     private readonly List<Task> _loops = [];
     private volatile IReadOnlyList<WorkerView> _live = [];
     private volatile string? _feedTrouble;
@@ -150,7 +151,16 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     public async Task WithdrawAsync(JobSession session, CancellationToken cancellationToken)
     {
         LaneOf(session).Remove(session);
-        await _feed.WithdrawAsync(session.JobId, cancellationToken).ConfigureAwait(false);
+        await _feeding.WaitAsync(cancellationToken).ConfigureAwait(false); // what was taken from it must be in the queue before it is called back
+        try
+        {
+            await _feed.WithdrawAsync(session.JobId, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _feeding.Release();
+        }
+
         session.TakeAllBack();
     }
 
@@ -195,8 +205,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
         await _stop.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(_loops).ConfigureAwait(false);
         await Task.WhenAll(_finishers.Keys).ConfigureAwait(false);
-        _stop.Dispose();
-        _hungry.Dispose();
+        _stop.Dispose(); // the semaphores are left: a job that is being let go may still ask for them, and they hold nothing of the system's
     }
 
     private async Task GuardAsync(Func<Task> loop)
