@@ -57,6 +57,32 @@ public sealed class SpoolTests
         Assert.Equal(0, spool.FailureCount);
     }
 
+    [Fact]
+    public void Many_unfinished_shards_need_few_open_files_and_lose_nothing()
+    {
+        using var work = new Workspace();
+        var layout = new MetaQuery.Data.ShardLayout { SamplesPerShard = 1 };
+        using (var shelf = new SpoolShelf(work.Root, layout, totalSamples: 200))
+        {
+            for (int round = 0; round < 2; round++)
+            {
+                for (long shard = 0; shard < 200; shard++)
+                {
+                    Assert.Equal(round == 0, shelf.Append(shard, SpoolKind.Sample, shard, Image(shard), "caption"u8, "{}"u8));
+                    Assert.InRange(shelf.Shards.Count(other => shelf.Find(other)!.IsOpen), 0, SpoolShelf.MostOpen);
+                }
+            }
+
+            shelf.Flush();
+            Assert.All(shelf.Shards, shard => Assert.Equal(Image(shard), shelf.Find(shard)!.TryRead(shard)!.Value.First));
+            Assert.InRange(shelf.Shards.Count(other => shelf.Find(other)!.IsOpen), 0, SpoolShelf.MostOpen);
+        }
+
+        using var again = new SpoolShelf(work.Root, layout, totalSamples: 200);
+        Assert.Equal(Enumerable.Range(0, 200).Select(shard => (long)shard), again.ListFiles());
+        Assert.All(again.ListFiles(), shard => Assert.True(again.Get(shard).IsFull));
+    }
+
     private static (byte[] Whole, List<long> Ends) Fill(string path)
     {
         var ends = new List<long>();

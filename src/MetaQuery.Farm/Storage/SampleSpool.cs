@@ -139,7 +139,8 @@ internal sealed class SampleSpool : IDisposable
 
             try
             {
-                if (SpoolRecord.TryRead(Handle(), Math.Abs(place) - 1, _length, out SpoolRecord record) && record.Kind == KindAt(place) && record.Position == position)
+                using SafeFileHandle? opened = _file is null ? File.OpenHandle(_path) : null; // a look does not keep it open
+                if (SpoolRecord.TryRead(_file ?? opened!, Math.Abs(place) - 1, _length, out SpoolRecord record) && record.Kind == KindAt(place) && record.Position == position)
                 {
                     return record.Parts();
                 }
