@@ -195,4 +195,21 @@ public sealed class FarmHeadCommandTests : IDisposable
     {
         public TenantRules RulesOf(string tenant) => rules.GetValueOrDefault(tenant, TenantRules.Default);
     }
+
+    [Fact]
+    public async Task Paused_jobs_keep_no_places_that_others_want()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"], new HeadOptions { DataFolder = "", MaxOpenJobs = 1 });
+        string first = (await farm.SubmitAsync(Prompts)).Id;
+        await using ToyWorker worker = farm.Hire();
+        worker.MostImages = 5;
+        await farm.UntilAsync(first, job => job.Counts.Written == 5);
+        await farm.ApplyAsync(first, JobCommand.Pause);
+        worker.MostImages = int.MaxValue;
+        string second = (await farm.SubmitAsync(["one more"])).Id;
+        Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(second)).State);
+        await farm.ApplyAsync(first, JobCommand.Resume);
+        JobView done = await farm.UntilEndedAsync(first);
+        Assert.Equal((JobState.Completed, done.Counts.Images), (done.State, done.Counts.Written));
+    }
 }

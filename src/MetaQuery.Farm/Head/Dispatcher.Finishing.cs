@@ -7,32 +7,25 @@ namespace MetaQuery.Farm;
 internal sealed partial class Dispatcher
 {
     private readonly ConcurrentDictionary<Task, bool> _finishers = new();
+    private readonly SemaphoreSlim _journalling = new(1, 1); // reports and looks settle at the same time: a fault is written down once
 
     /// <summary>Makes last what reports did, and sees what is finished by it.</summary>
     private async Task SettleAsync(HashSet<JobSession> touched)
     {
         foreach (JobSession session in touched)
         {
-            await TryOnDiskAsync(() => session.Settle(() => Interlocked.Increment(ref _failed))).ConfigureAwait(false);
+            await TryOnDiskAsync(() => session.Settle(() => Interlocked.Increment(ref _failed)), session).ConfigureAwait(false);
         }
 
-        await TryOnDiskAsync(() =>
+        await _journalling.WaitAsync(_stop.Token).ConfigureAwait(false);
+        try
         {
-            FaultRecord[] faults;
-            lock (_ledger)
-            {
-                faults = [.. _faults];
-            }
-
-            if (faults.Length > 0)
-            {
-                _host.Journal(faults);
-                lock (_ledger)
-                {
-                    _faults.RemoveRange(0, faults.Length);
-                }
-            }
-        }).ConfigureAwait(false);
+            await TryOnDiskAsync(JournalFaults).ConfigureAwait(false);
+        }
+        finally
+        {
+            _journalling.Release();
+        }
 
         foreach (JobSession session in touched)
         {
@@ -47,8 +40,28 @@ internal sealed partial class Dispatcher
         }
     }
 
+    private void JournalFaults()
+    {
+        FaultRecord[] faults;
+        lock (_ledger)
+        {
+            faults = [.. _faults];
+        }
+
+        if (faults.Length > 0)
+        {
+            _host.Journal(faults);
+            lock (_ledger)
+            {
+                _faults.RemoveRange(0, faults.Length);
+            }
+        }
+    }
+
     /// <summary>Does what the disk may refuse, until it no longer does: nothing is confirmed or fed meanwhile.</summary>
-    private async Task TryOnDiskAsync(Action action)
+    /// <param name="action">What to do.</param>
+    /// <param name="session">Whose files it touches alone: what waiting does not mend there (a damaged spool, a folder that is gone) ends this job, not the others.</param>
+    private async Task TryOnDiskAsync(Action action, JobSession? session = null)
     {
         while (true)
         {
@@ -68,6 +81,12 @@ internal sealed partial class Dispatcher
                         _host.Failed(open, exception);
                     }
 
+                    return;
+                }
+
+                if (session is not null && !exception.IsTransient)
+                {
+                    await FailAsync(session, exception).ConfigureAwait(false);
                     return;
                 }
 

@@ -98,6 +98,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
 
     public void Start()
     {
+        _leasedBefore.Clear(); // a job that opens later has been told nothing of what became of them: its items are made again
         foreach (Func<Task> loop in (Func<Task>[])[FeedLoopAsync, ReceiveLoopAsync, LookLoopAsync])
         {
             _loops.Add(Task.Run(() => GuardAsync(loop)));
@@ -168,7 +169,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     public void Remove(JobSession session)
     {
         LaneOf(session).Remove(session);
-        _sessions.TryRemove(session.JobId, out _);
+        _sessions.TryRemove(KeyValuePair.Create(session.JobId, session)); // not one that was opened after it
     }
 
     /// <summary>Whether a tenant's open jobs of a class leave something to do for one more: their last images are being handed out.</summary>

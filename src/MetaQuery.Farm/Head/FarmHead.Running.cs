@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Text.Json;
 using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
@@ -7,6 +6,8 @@ namespace MetaQuery.Farm;
 /// <content>Starting jobs, ending them, keeping times.</content>
 public sealed partial class FarmHead
 {
+    private const int InteractivePlaces = 16; // beyond the bulk jobs' own, so that many of these lock nobody out
+
     private readonly ConcurrentDictionary<string, Task> _closing = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource<Exception> _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -24,17 +25,23 @@ public sealed partial class FarmHead
         session.DrawSheet();
         session.RemoveWork();
         JobCounts counts = session.Counts;
-        Turn(session.JobId, JobSignal.Settled);
-        Turn(
-            session.JobId, counts.Failed > 0 ? JobSignal.FinishedWithErrors : JobSignal.Finished,
-            record => record with { Reason = counts.Failed > 0 ? $"{counts.Failed} of {counts.Images} images were given up" : null });
-        Close(session);
+        lock (_turning) // a job that is asked for again at once must not meet the session that ends
+        {
+            Turn(session.JobId, JobSignal.Settled);
+            Turn(
+                session.JobId, counts.Failed > 0 ? JobSignal.FinishedWithErrors : JobSignal.Finished,
+                record => record with { Reason = counts.Failed > 0 ? $"{counts.Failed} of {counts.Images} images were given up" : null });
+            Close(session);
+        }
     }
 
     void IDispatcherHost.Failed(JobSession session, Exception reason)
     {
-        Turn(session.JobId, JobSignal.Failed, record => record with { Reason = reason.Message.ReplaceLineEndings(" ") });
-        Close(session, withdraw: true);
+        lock (_turning)
+        {
+            Turn(session.JobId, JobSignal.Failed, record => record with { Reason = reason.Message.ReplaceLineEndings(" ") });
+            Close(session, withdraw: true);
+        }
     }
 
     void IDispatcherHost.Journal(IReadOnlyList<FaultRecord> faults) => _board.Journal(faults);
@@ -101,9 +108,17 @@ public sealed partial class FarmHead
             record => record.State == JobState.Queued && _dispatcher.Find(record.Id) is null && !_closing.ContainsKey(record.Id))];
         foreach (JobRecord record in waiting.OrderByDescending(record => record.Priority))
         {
-            if (_stop.IsCancellationRequested || _dispatcher.OpenCount >= _options.MaxOpenJobs)
+            if (_stop.IsCancellationRequested)
             {
                 return;
+            }
+
+            if (_dispatcher.OpenCount >= _options.MaxOpenJobs + (record.Priority == JobPriority.Interactive ? InteractivePlaces : 0))
+            {
+                if (!ClosePaused())
+                {
+                    return;
+                }
             }
 
             if (LaneFor(record) is not { } lane)
@@ -143,6 +158,24 @@ public sealed partial class FarmHead
         }
     }
 
+    /// <summary>Paused jobs keep their places only while nobody wants them: a resumed one is opened again.</summary>
+    private bool ClosePaused()
+    {
+        lock (_turning)
+        {
+            foreach (JobRecord record in _board.List().Where(record => record.State == JobState.Paused))
+            {
+                if (_dispatcher.Find(record.Id) is { } session)
+                {
+                    Close(session, withdraw: true);
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
     private string WaitReason(JobRecord record) => record.Lane is { } lane
         ? $"waits for a worker that computes as the job began: {lane.Numerics}"
         : $"waits for a worker with model {_model.Images.ModelName}{(record.Dtype is { } dtype ? $" in {dtype}" : "")}";
@@ -173,83 +206,11 @@ public sealed partial class FarmHead
     {
         lock (_turning) // a job that is paused meanwhile must not be fed
         {
-            if (Turn(session.JobId, JobSignal.Started, job => job with { Reason = null }) is { State: JobState.Running })
+            if (_dispatcher.Find(session.JobId) == session && Turn(session.JobId, JobSignal.Started, job => job with { Reason = null }) is { State: JobState.Running })
             {
                 _dispatcher.Feed(session);
             }
         }
-    }
-
-    /// <summary>Plans a job again and takes its folder. A job that cannot be opened has failed.</summary>
-    private void Open(JobRecord record)
-    {
-        try
-        {
-            ModelDescription model = record.Lane!.Describe(_model);
-            JobPlan plan = TakePlan(record.Id)?.For(model.Conditions, model.Images)
-                ?? JobPlan.Create(SpecOf(record), model.Conditions, model.Images, _stop.Token);
-            JobSession session = JobSession.Open(plan, _folder.OutPath(record.Id), new SessionOptions
-            {
-                JobId = record.Id,
-                Tenant = record.Tenant,
-                Priority = record.Priority,
-                TaskTimeout = record.TaskTimeout,
-                RetryFailed = record.RetriesFailed,
-                ContactSheetImages = record.Kind == JobKind.Request ? 0 : _options.ContactSheetImages,
-                HopelessAfter = _options.HopelessAfter,
-                Clock = _clock,
-            });
-            if (record.RetriesFailed)
-            {
-                Turn(record.Id, JobSignal.WorkersGone, job => job with { RetriesFailed = false });
-            }
-
-            _dispatcher.Add(session);
-            if (_board.Find(record.Id) is not { IsFinal: false })
-            {
-                Close(session); // cancelled while it was being opened
-            }
-        }
-        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
-        {
-            // the next head opens it
-        }
-        catch (StorageException exception) when (exception.IsTransient)
-        {
-            Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = exception.Message });
-        }
-#pragma warning disable CA1031 // whatever it is, it is this job's end and is told with its reason
-        catch (Exception exception)
-#pragma warning restore CA1031
-        {
-            Turn(record.Id, JobSignal.Failed, job => job with { Reason = exception.Message.ReplaceLineEndings(" ") });
-        }
-    }
-
-    private JobSpec SpecOf(JobRecord record)
-    {
-        ResolvedSettings settings = record.Settings;
-        string prompts = Path.Combine(_folder.JobPath(record.Id), record.PromptsFile);
-        bool isLiteral = record.PromptsFormat == "literal";
-        return new JobSpec
-        {
-            PromptFile = isLiteral ? null : prompts,
-            Prompts = isLiteral ? JsonSerializer.Deserialize<string[]>(File.ReadAllBytes(prompts)) : null,
-            OutFolder = _folder.OutPath(record.Id),
-            ImagesPerPrompt = settings.ImagesPerPrompt,
-            Size = settings.Size,
-            NumInferenceSteps = settings.NumInferenceSteps,
-            GuidanceScale = settings.GuidanceScale,
-            NegativePrompt = settings.NegativePrompt,
-            Seed = settings.Seed,
-            SamplesPerShard = settings.SamplesPerShard,
-            Format = settings.Format,
-            Quality = settings.Quality,
-            Priority = record.Priority,
-            Dtype = record.Dtype,
-            BatchSize = settings.BatchSize,
-            SkipInvalid = record.SkipInvalid,
-        };
     }
 
     private async Task WithdrawAsync(JobSession session, CancellationToken cancellationToken)
@@ -267,9 +228,9 @@ public sealed partial class FarmHead
     /// <summary>Lets a job's session go, once nobody is at it.</summary>
     private void Close(JobSession session, bool withdraw = false)
     {
-        _dispatcher.Remove(session);
         var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _closing[session.JobId] = closed.Task;
+        _closing[session.JobId] = closed.Task; // before the session goes: nobody opens the job's folder until it is let go
+        _dispatcher.Remove(session);
         _ = Task.Run(async () =>
         {
             try
@@ -279,10 +240,10 @@ public sealed partial class FarmHead
                     await WithdrawAsync(session, CancellationToken.None).ConfigureAwait(false);
                 }
 
-                session.Dispose();
             }
             finally
             {
+                session.Dispose();
                 _closing.TryRemove(session.JobId, out _);
                 closed.SetResult();
                 Wake();

@@ -64,7 +64,7 @@ public sealed partial class FarmHead
             Tell(after);
             if (_dispatcher.Find(before.Id) is { } session && !JobLifecycle.IsFed(after.State) && JobLifecycle.IsFed(before.State) | after.IsFinal)
             {
-                await WithdrawAsync(session, cancellationToken).ConfigureAwait(false);
+                await WithdrawAsync(session, CancellationToken.None).ConfigureAwait(false); // written down: it is carried out though the asker may be gone
                 if (after.IsFinal)
                 {
                     Close(session);

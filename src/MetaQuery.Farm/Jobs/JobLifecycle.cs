@@ -71,7 +71,7 @@ public static class JobLifecycle
     {
         //                                Planning   Queued     Running    Paused     Finishing   Completed  WithErrors Cancelled  Failed
         [JobSignal.Planned] =            [Queued,    Stays,     Refused,   Stays,     Refused,    Stays,     Stays,     Stays,     Stays],
-        [JobSignal.Started] =            [Refused,   Running,   Stays,     Stays,     Refused,    Stays,     Stays,     Stays,     Stays],
+        [JobSignal.Started] =            [Refused,   Running,   Stays,     Stays,     Stays,      Stays,     Stays,     Stays,     Stays],
         [JobSignal.WorkersGone] =        [Stays,     Stays,     Queued,    Stays,     Stays,      Stays,     Stays,     Stays,     Stays],
         [JobSignal.Settled] =            [Refused,   Finishing, Finishing, Finishing, Stays,      Stays,     Stays,     Stays,     Stays],
         [JobSignal.Finished] =           [Refused,   Refused,   Refused,   Refused,   Completed,  Stays,     Stays,     Stays,     Stays],
