@@ -98,39 +98,35 @@ public sealed class ConditionTests(RealRedis redis) : IClassFixture<RealRedis>
     }
 
     [Fact]
-    public async Task Ten_processes_that_want_a_condition_at_once_make_it_once()
+    public async Task Ten_processes_that_want_the_same_conditions_at_once_make_each_once()
     {
         await using var farm = new TestFarm(redis);
         int passes = 0;
-        var clients = new List<(RedisConditionTier Tier, RedisFlightBoard Flights)>();
+        var clients = new List<ConditionCache>();
         for (int client = 0; client < 10; client++)
         {
             RedisConnection connection = await farm.ConnectAsync();
-            clients.Add((new RedisConditionTier(connection), new RedisFlightBoard(connection)));
+            clients.Add(new ConditionCache(1 << 20, [new RedisConditionTier(connection)], new RedisFlightBoard(connection)));
         }
 
-        byte[][] found = await Task.WhenAll(clients.Select(client => Task.Run(async () =>
+        EncodeItem[] items = [.. Enumerable.Range(0, 8).Select(number => TestFarm.Encode($"caption {number}"))];
+        byte[][][] found = await Task.WhenAll(clients.Select((client, number) => Task.Run(async () =>
         {
             while (true)
             {
-                if (client.Tier.TryRead(Key(1), out _) is { } condition)
+                using ConditionFlights flights = client.Depart([.. items.Select(item => new ConditionLookup(item.Key, item.Request, KeepOnDisk: false))]);
+                Interlocked.Add(ref passes, flights.ToMake.Count);
+                await Task.Delay(100);
+                flights.Land([.. flights.ToMake.Select(lookup => new byte[] { (byte)number, (byte)lookup.Request.Caption[^1] })]);
+                if (Array.TrueForAll(flights.Found, condition => condition is not null))
                 {
-                    return condition;
+                    return Array.ConvertAll(flights.Found, condition => condition!);
                 }
-
-                using IDisposable? flight = client.Flights.TryTake(Key(1));
-                if (flight is not null && client.Tier.TryRead(Key(1), out _) is null)
-                {
-                    byte number = (byte)Interlocked.Increment(ref passes);
-                    await Task.Delay(100);
-                    client.Tier.Write(Key(1), [number]);
-                }
-
-                await Task.Delay(5);
             }
         })));
-        Assert.Equal(1, passes);
-        Assert.All(found, condition => Assert.Equal([1], condition));
+        Assert.Equal(items.Length, passes);
+        Assert.All(found, conditions => Assert.Equal(found[0].SelectMany(bytes => bytes), conditions.SelectMany(bytes => bytes)));
+        Assert.Equal(items.Select(item => (byte)item.Request.Caption[^1]), found[0].Select(condition => condition[1]));
         await TestFarm.UntilAsync(() => Task.FromResult(!farm.Keys.Any(key => key.StartsWith("f:", StringComparison.Ordinal))), "no flight is left");
     }
 

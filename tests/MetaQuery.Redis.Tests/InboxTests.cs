@@ -84,6 +84,31 @@ public sealed class InboxTests(RealRedis redis) : IClassFixture<RealRedis>
     }
 
     [Fact]
+    public async Task What_is_long_past_any_report_is_swept_although_its_worker_is_busy()
+    {
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(3), None);
+        await worker.LeaseAsync(Request("busy", most: 1), None);
+        await worker.ReportAsync("busy", [.. (await worker.LeaseAsync(Request("busy", most: 1), None)).Select(Finish)], None);
+        IReadOnlyList<ReceivedReport> reports = await head.ReceiveAsync(10, TimeSpan.Zero, None);
+        string named = Path.GetFileName(Directory.GetFiles(farm.Inbox).Single());
+        var inbox = new SampleInbox(farm.Inbox);
+        string old = inbox.Write("busy", [new FinishedSample(0, default, default, default)])[0].File;
+        string young = inbox.Write("busy", [new FinishedSample(0, default, default, default)])[0].File;
+        foreach (string file in new[] { named, old })
+        {
+            File.SetLastWriteTimeUtc(Path.Combine(farm.Inbox, file), DateTime.UtcNow - (farm.Options.LeaseTime * 21));
+        }
+
+        await head.ReclaimAsync(None);
+        Assert.Equal(new[] { named, young }.Order(StringComparer.Ordinal), Directory.GetFiles(farm.Inbox).Select(path => Path.GetFileName(path)).Order(StringComparer.Ordinal));
+        await head.ConfirmAsync(reports, None);
+        Assert.False(File.Exists(Path.Combine(farm.Inbox, named)));
+    }
+
+    [Fact]
     public async Task What_a_head_before_this_one_left_is_swept_too_but_nothing_that_an_unread_report_names()
     {
         await using var farm = new TestFarm(redis, TimeSpan.FromMilliseconds(200));

@@ -54,7 +54,7 @@ public sealed partial class RedisWorkFeed
     private async Task ReclaimAsync(List<WorkItem> taken, CancellationToken cancellationToken)
     {
         string[] queues = await QueuesAsync(cancellationToken);
-        IReadOnlyList<(string File, string WorkerMark)> files = _reports.ListFiles();
+        IReadOnlyList<InboxFile> files = _reports.ListFiles();
         foreach (Take take in _takes.ToArray())
         {
             await FinishAsync(take, taken, cancellationToken);

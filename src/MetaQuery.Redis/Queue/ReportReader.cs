@@ -85,16 +85,18 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         return [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))];
     }
 
-    public IReadOnlyList<(string File, string WorkerMark)> ListFiles() => OnDisk(_inbox.List);
+    public IReadOnlyList<InboxFile> ListFiles() => OnDisk(_inbox.List);
 
     /// <summary>Removes files that no report will ever name: their workers held nothing after the files were listed, and all reports since are known here.</summary>
+    /// <remarks>Of a worker that always holds something, what is long past any report of it goes. Should one come all the same, its items are made again.</remarks>
     /// <param name="files">Listed before the leases were looked at.</param>
     /// <param name="holders">Workers that hold leases.</param>
-    public async Task SweepAsync(IReadOnlyList<(string File, string WorkerMark)> files, IReadOnlySet<string> holders, CancellationToken cancellationToken)
+    public async Task SweepAsync(IReadOnlyList<InboxFile> files, IReadOnlySet<string> holders, CancellationToken cancellationToken)
     {
         await ConfirmAsync(cancellationToken);
         HashSet<string> marks = [.. holders.Select(SampleInbox.WorkerMark)];
-        string[] suspects = [.. files.Where(file => !marks.Contains(file.WorkerMark)).Select(file => file.File)];
+        DateTime longAgo = clock.GetUtcNow().UtcDateTime - (options.LeaseTime * 20);
+        string[] suspects = [.. files.Where(file => !marks.Contains(file.WorkerMark) || file.WrittenAt < longAgo).Select(file => file.Name)];
         if (suspects.Length == 0)
         {
             return;
@@ -110,6 +112,7 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         lock (_gate)
         {
             suspects = [.. suspects.Where(file => !_files.TryGetValue(file, out OpenFile? open) || open.Unconfirmed.Count == 0)];
+            Array.ForEach(suspects, file => _files.Remove(file));
         }
 
         foreach (string file in suspects)

@@ -87,29 +87,28 @@ internal sealed class SampleInbox(string folder)
         }
     }
 
-    /// <summary>What lies in the folder: finished files and unfinished ones, with the mark of the worker that wrote each.</summary>
+    /// <summary>What lies in the folder: finished files and unfinished ones.</summary>
     /// <exception cref="StorageException">The folder cannot be read.</exception>
-    public IReadOnlyList<(string File, string WorkerMark)> List()
+    public IReadOnlyList<InboxFile> List()
     {
-        var found = new List<(string, string)>();
-        string[] paths;
+        var found = new List<InboxFile>();
+        FileInfo[] files;
         try
         {
-            paths = Directory.GetFiles(folder);
+            files = new DirectoryInfo(folder).GetFiles();
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw StorageException.From(exception, folder);
         }
 
-        foreach (string path in paths)
+        foreach (FileInfo file in files)
         {
-            string name = Path.GetFileName(path);
-            string finalName = name.TrimStart('.');
+            string finalName = file.Name.TrimStart('.');
             int end = finalName.IndexOf(Ending, StringComparison.Ordinal);
             if (end >= 0 && IsName(finalName[..(end + Ending.Length)]))
             {
-                found.Add((name, finalName[..WorkerDigits]));
+                found.Add(new InboxFile(file.Name, finalName[..WorkerDigits], file.LastWriteTimeUtc));
             }
         }
 
@@ -141,3 +140,9 @@ internal sealed class SampleInbox(string folder)
 
     private string PathOf(string file) => Path.Combine(folder, file);
 }
+
+/// <summary>A file of the inbox folder.</summary>
+/// <param name="Name">Its name there.</param>
+/// <param name="WorkerMark">Tells which worker wrote it: <see cref="SampleInbox.WorkerMark"/>.</param>
+/// <param name="WrittenAt">When, by the file system's clock.</param>
+internal readonly record struct InboxFile(string Name, string WorkerMark, DateTime WrittenAt);
