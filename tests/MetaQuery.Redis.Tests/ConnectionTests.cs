@@ -41,7 +41,7 @@ public sealed class ConnectionTests
     public async Task A_server_that_is_not_there_is_named_in_one_line()
     {
         int port = RealRedis.FreePort();
-        var error = await Assert.ThrowsAsync<WorkQueueException>(() => RedisConnection.ConnectAsync(Quick($"127.0.0.1:{port}") with { ConnectPatience = TimeSpan.FromSeconds(0.2) }, default));
+        var error = await Assert.ThrowsAsync<WorkQueueException>(() => RedisConnection.ConnectAsync(Quick($"127.0.0.1:{port}") with { ConnectPatience = TimeSpan.FromSeconds(0.2), CommandTimeout = TimeSpan.FromSeconds(1) }, default));
         Assert.StartsWith($"redis at 127.0.0.1:{port} ", error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', error.Message);
         Assert.Equal(ExitCodes.Unreachable, error.ExitCode);
@@ -128,7 +128,7 @@ public sealed class ConnectionTests
             var wrong = await Assert.ThrowsAsync<RedisRefusedException>(() => RedisConnection.ConnectAsync(options with { AuthorityFile = other }, default));
             Assert.Contains("certificate", wrong.Message, StringComparison.Ordinal);
             await Assert.ThrowsAsync<RedisRefusedException>(() => RedisConnection.ConnectAsync(options, default));
-            await Assert.ThrowsAsync<WorkQueueException>(() => RedisConnection.ConnectAsync(options with { UseTls = false, ConnectPatience = TimeSpan.FromSeconds(0.2) }, default));
+            await Assert.ThrowsAsync<WorkQueueException>(() => RedisConnection.ConnectAsync(options with { UseTls = false, ConnectPatience = TimeSpan.FromSeconds(0.2), CommandTimeout = TimeSpan.FromSeconds(1) }, default));
         }
         finally
         {
@@ -138,8 +138,8 @@ public sealed class ConnectionTests
 
     private static RedisOptions Quick(string address) => RedisOptions.Parse(address) with
     {
-        ConnectPatience = TimeSpan.FromSeconds(30), // a refusal ends it at once
-        CommandTimeout = TimeSpan.FromSeconds(1),
+        ConnectPatience = TimeSpan.FromSeconds(60), // a refusal ends it at once
+        CommandTimeout = TimeSpan.FromSeconds(10), // so long may a handshake take on a busy machine
     };
 
     /// <summary>A certificate and its key as PEM files; returns the certificate's path.</summary>

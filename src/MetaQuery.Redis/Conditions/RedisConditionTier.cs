@@ -125,7 +125,6 @@ public sealed class RedisConditionTier : IConditionTier
     {
         RedisKeys keys = _connection.Keys;
         RedisKey[] keyArray = [keys.ConditionPrefix + name, keys.ConditionUse, keys.ConditionSizes];
-        return _connection.RepeatAsync(database => database.ScriptEvaluateAsync(script, keyArray, values), _options.Patience, CancellationToken.None)
-            .GetAwaiter().GetResult();
+        return _connection.Repeat(database => database.ScriptEvaluate(script, keyArray, values), _options.Patience);
     }
 }

@@ -18,7 +18,7 @@ public sealed class RedisFlightBoard(RedisConnection connection, TimeSpan? longe
         RedisKey flight = connection.Keys.Flight(key);
         string token = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12));
         object[] words = [flight, token, "NX", "GET", "PX", (long)_longest.TotalMilliseconds];
-        RedisResult holder = connection.RepeatAsync(database => database.ExecuteAsync("SET", words), Patience, CancellationToken.None).GetAwaiter().GetResult();
+        RedisResult holder = connection.Repeat(database => database.Execute("SET", words), Patience);
         // our own token: it was set before, and the answer got lost
         return holder.IsNull || (string?)holder == token ? new Right(connection, flight, token) : null;
     }

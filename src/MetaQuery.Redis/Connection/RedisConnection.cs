@@ -8,6 +8,9 @@ namespace MetaQuery.Redis;
 public sealed class RedisConnection : IAsyncDisposable
 {
     private static readonly Version OldestServer = new(7, 0);
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(500);
+
     private readonly ConnectionMultiplexer _multiplexer;
     private Exception? _refusal;
 
@@ -41,11 +44,10 @@ public sealed class RedisConnection : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         options.Check();
-        ConnectionMultiplexer multiplexer = await ConnectionMultiplexer.ConnectAsync(Configuration(options));
+        ConnectionMultiplexer multiplexer = await RepeatAsync(() => OpenAsync(options), options.ConnectPatience, cancellationToken);
         var connection = new RedisConnection(options, multiplexer);
         try
         {
-            await connection.RepeatAsync(database => database.PingAsync(), options.ConnectPatience, cancellationToken);
             connection.CheckServer();
             return connection;
         }
@@ -67,24 +69,67 @@ public sealed class RedisConnection : IAsyncDisposable
         }
         catch (Exception exception) when (RedisFailure.IsRedis(exception))
         {
-            throw RedisFailure.Name(exception is RedisConnectionException ? Volatile.Read(ref _refusal) ?? exception : exception, Options);
+            throw Named(exception);
         }
     }
 
     /// <summary>For what changes nothing when it is done twice: tries again while the failure may pass.</summary>
-    internal async Task<T> RepeatAsync<T>(Func<IDatabase, Task<T>> command, TimeSpan patience, CancellationToken cancellationToken)
+    internal Task<T> RepeatAsync<T>(Func<IDatabase, Task<T>> command, TimeSpan patience, CancellationToken cancellationToken) =>
+        RepeatAsync(() => RunAsync(command), patience, cancellationToken);
+
+    /// <summary>The same on the calling thread: no other thread is needed to go on.</summary>
+    internal T Repeat<T>(Func<IDatabase, T> command, TimeSpan patience)
     {
         long start = TimeProvider.System.GetTimestamp();
-        for (TimeSpan pause = TimeSpan.FromMilliseconds(20); ; pause = TimeSpan.FromTicks(Math.Min(pause.Ticks * 2, TimeSpan.TicksPerSecond / 2)))
+        for (TimeSpan pause = FirstPause; ; pause = Longer(pause))
         {
             try
             {
-                return await RunAsync(command);
+                return command(Database);
+            }
+            catch (Exception exception) when (RedisFailure.IsRedis(exception))
+            {
+                FarmException failure = Named(exception);
+                if (!failure.IsTransient || TimeProvider.System.GetElapsedTime(start) >= patience)
+                {
+                    throw failure;
+                }
+
+                Thread.Sleep(pause);
+            }
+        }
+    }
+
+    private static async Task<T> RepeatAsync<T>(Func<Task<T>> attempt, TimeSpan patience, CancellationToken cancellationToken)
+    {
+        long start = TimeProvider.System.GetTimestamp();
+        for (TimeSpan pause = FirstPause; ; pause = Longer(pause))
+        {
+            try
+            {
+                return await attempt();
             }
             catch (WorkQueueException) when (TimeProvider.System.GetElapsedTime(start) < patience)
             {
                 await Task.Delay(pause, cancellationToken);
             }
+        }
+    }
+
+    private static TimeSpan Longer(TimeSpan pause) => pause * 2 < LongestPause ? pause * 2 : LongestPause;
+
+    private FarmException Named(Exception exception) =>
+        RedisFailure.Name(exception is RedisConnectionException ? Volatile.Read(ref _refusal) ?? exception : exception, Options);
+
+    private static async Task<ConnectionMultiplexer> OpenAsync(RedisOptions options)
+    {
+        try
+        {
+            return await ConnectionMultiplexer.ConnectAsync(Configuration(options));
+        }
+        catch (Exception exception) when (RedisFailure.IsRedis(exception))
+        {
+            throw RedisFailure.Name(exception, options);
         }
     }
 
@@ -97,7 +142,9 @@ public sealed class RedisConnection : IAsyncDisposable
             User = options.User,
             Password = options.Password,
             Ssl = options.UseTls,
-            AbortOnConnectFail = false,
+            // an attempt fails at once and says why, and is repeated here; once there was a connection, the client itself reconnects for ever
+            AbortOnConnectFail = true,
+            ConnectRetry = 1,
             ConnectTimeout = commandMilliseconds,
             AsyncTimeout = commandMilliseconds,
             SyncTimeout = commandMilliseconds,
