@@ -73,7 +73,8 @@ public sealed partial class DocumentTests
         // A sentence may name a command without its arguments. What follows a placeholder was cut off; what is there must be known.
         return placeholder >= 0
             ? (words[0].StartsWith('-') || Client().Subcommands.Any(command => command.Name == words[0]) ? null : $"unknown command {words[0]}")
-            : errors.Select(error => error.Message).FirstOrDefault(message => !message.StartsWith("Required argument missing", StringComparison.Ordinal));
+            : errors.Select(error => error.Message).FirstOrDefault(message =>
+                !message.StartsWith("Required argument missing", StringComparison.Ordinal) && !message.EndsWith("is required.", StringComparison.Ordinal));
     }
 
     private static RootCommand Client() =>

@@ -37,6 +37,8 @@ internal sealed partial class CliProcess : IDisposable
 
     public static CliProcess Start(params string[] arguments) => new(arguments, null, null);
 
+    public static CliProcess Start(IEnumerable<string> arguments, IReadOnlyDictionary<string, string> environment) => new(arguments, null, environment);
+
     public static CliResult Run(params string[] arguments) => Run(arguments, input: null);
 
     public static CliResult Run(IEnumerable<string> arguments, string? input = null, IReadOnlyDictionary<string, string>? environment = null)

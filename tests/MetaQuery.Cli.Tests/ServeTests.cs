@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
@@ -25,7 +26,13 @@ public class ServeTests
         victim.Kill();
         Assert.Contains("cannot be reached", Ask(url, "job", "show", id).OneLineError(7), StringComparison.Ordinal);
 
-        using var second = await StartAsync(http, url, folder["data"]);
+        using var collector = new Collector();
+        using var second = await StartAsync(http, url, folder["data"], new Dictionary<string, string>
+        {
+            ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Url,
+            ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
+            ["OTEL_METRIC_EXPORT_INTERVAL"] = "300",
+        });
         Assert.Equal("", Ask(url, "job", "watch", id).Succeeded().Error.Split('\n').FirstOrDefault(line => line.StartsWith("farm:", StringComparison.Ordinal)) ?? "");
         Assert.Contains($"{id}  prompts.txt  local   completed  48/48", Ask(url, "job", "list", "--state", "completed").Succeeded().Output, StringComparison.Ordinal);
         Assert.Contains("48 written, 0 failed", Ask(url, "job", "show", id).Succeeded().Output, StringComparison.Ordinal);
@@ -38,8 +45,11 @@ public class ServeTests
         }
 
         Assert.Contains("in use by another head", CliProcess.Run("serve", "--data", folder["data"], "--urls", "http://127.0.0.1:0").OneLineError(3), StringComparison.Ordinal);
+        await UntilAsync(() => Task.FromResult(collector.Paths.Contains("/v1/metrics") && collector.Paths.Contains("/v1/traces")));
         second.CtrlC();
         var ended = second.Wait().Succeeded();
+        Assert.All(ended.ErrorLines.Where(line => line.StartsWith('{')), line => JsonDocument.Parse(line)); // logs off a terminal
+        Assert.Contains(ended.ErrorLines, line => line.Contains("/pause: 409 for tenant local", StringComparison.Ordinal));
         Assert.StartsWith($"listening on {url}: model nano", Assert.Single(ended.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
     }
 
@@ -78,9 +88,9 @@ public class ServeTests
 
     private static CliResult Ask(string url, params string[] arguments) => CliProcess.Run(arguments, environment: new Dictionary<string, string> { ["METAQUERY_SERVER"] = url });
 
-    private static async Task<CliProcess> StartAsync(HttpClient http, string url, string data)
+    private static async Task<CliProcess> StartAsync(HttpClient http, string url, string data, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var server = CliProcess.Start("serve", "--data", data, "--urls", url, "--model", "nano");
+        var server = CliProcess.Start(["serve", "--data", data, "--urls", url, "--model", "nano"], environment ?? new Dictionary<string, string>());
         await UntilAsync(async () =>
         {
             Assert.False(server.HasExited, "the server ended before it served");
@@ -107,6 +117,44 @@ public class ServeTests
     }
 
     private static long Written(string job) => JsonDocument.Parse(job).RootElement.GetProperty("counts").GetProperty("written").GetInt64();
+
+    /// <summary>Takes what is sent to it by OTLP over HTTP, and remembers where to.</summary>
+    private sealed class Collector : IDisposable
+    {
+        private readonly HttpListener _listener = new();
+
+        public Collector()
+        {
+            Url = FreeAddress();
+            _listener.Prefixes.Add(Url + "/");
+            _listener.Start();
+            _ = TakeAsync();
+        }
+
+        public string Url { get; }
+
+        public ConcurrentBag<string> Paths { get; } = [];
+
+        public void Dispose() => _listener.Close();
+
+        private async Task TakeAsync()
+        {
+            try
+            {
+                while (true)
+                {
+                    var call = await _listener.GetContextAsync();
+                    await call.Request.InputStream.CopyToAsync(Stream.Null);
+                    Paths.Add(call.Request.Url!.AbsolutePath);
+                    call.Response.Close();
+                }
+            }
+            catch (Exception exception) when (exception is HttpListenerException or ObjectDisposedException)
+            {
+                // closed
+            }
+        }
+    }
 
     private static string FreeAddress()
     {

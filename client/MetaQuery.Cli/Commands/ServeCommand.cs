@@ -22,6 +22,7 @@ internal static class ServeCommand
         var dtype = Values.Dtype();
         var slots = Values.Number("--slots", "Batches at a time in this process (default: one per core); changes no picture.", 1, 1024);
         var threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
+        var publicUrl = new Option<string?>("--public-url") { Description = "The server's address as clients know it, behind a proxy.", HelpName = "URL" };
         var cors = new Option<string[]>("--cors") { Description = "Origins whose pages may use the API.", HelpName = "ORIGIN", AllowMultipleArgumentsPerToken = true };
         var requests = Values.Number("--requests-per-minute", "Of one tenant; 0 for no limit (default 6000).", 0, 10_000_000);
         var upload = Values.Number("--max-upload-mb", "Longest prompt file in MiB (default 4096).", 1L, 1L << 30);
@@ -32,7 +33,7 @@ internal static class ServeCommand
         var openMetrics = new Option<bool>("--open-metrics") { Description = "Let /metrics be read without an admin's key." };
         var command = new Command("serve", "Serve the web API and the page, take jobs and work on them; with --redis, workers of their own do (./farm worker).")
         {
-            data, urls, model, dtype, slots, threads, cors, requests, upload, queued, keep, memory, disk, openMetrics,
+            data, urls, model, dtype, slots, threads, publicUrl, cors, requests, upload, queued, keep, memory, disk, openMetrics,
         };
         var redis = new RedisSettings();
         redis.AddTo(command);
@@ -42,6 +43,7 @@ internal static class ServeCommand
             var web = new WebOptions
             {
                 Urls = result.GetValue(urls) is { Length: > 0 } named ? [.. named.SelectMany(url => url.Split([',', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))] : new WebOptions().Urls,
+                PublicUrl = Address(result.GetValue(publicUrl)),
                 AllowedOrigins = result.GetValue(cors) ?? [],
                 OpenMetrics = result.GetValue(openMetrics),
             };
@@ -67,6 +69,10 @@ internal static class ServeCommand
         });
         return command;
     }
+
+    private static Uri? Address(string? url) => url is null ? null
+        : Uri.TryCreate(url, UriKind.Absolute, out var address) && address.Scheme is "http" or "https" ? address
+        : throw new UsageException($"--public-url {url}: must be an address such as https://farm.example.org");
 
     private static async Task ServeAsync(ServeOptions options, RedisFarmOptions? redis, CancellationToken stop)
     {

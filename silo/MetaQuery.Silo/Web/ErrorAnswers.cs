@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using MetaQuery.Client;
@@ -17,6 +18,19 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
     {
         ArgumentNullException.ThrowIfNull(context);
         context.Response.Headers["x-request-id"] = context.TraceIdentifier;
+        long start = Stopwatch.GetTimestamp();
+        await AnswerAsync(context);
+        if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && !HttpMethods.IsOptions(context.Request.Method))
+        {
+            // who changed what: looking alone is counted, not logged
+            Changed(
+                context.Request.Method, context.Request.Path, context.Response.StatusCode, (context.Items[typeof(Caller)] as Caller)?.Tenant, context.TraceIdentifier,
+                Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+        }
+    }
+
+    private async Task AnswerAsync(HttpContext context)
+    {
         try
         {
             await next(context);
@@ -37,7 +51,7 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
             ApiException answer = Of(exception);
             if (answer.Status >= 500 && answer.Status != 503)
             {
-                Unexpected(exception, context.Request.Method, context.Request.Path);
+                Unexpected(exception, context.Request.Method, context.Request.Path, context.TraceIdentifier);
             }
 
             if (context.Response.HasStarted)
@@ -96,11 +110,14 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
     // where the server keeps the uploaded copy is nobody's business
     private static string WithoutFolder(string message) => UploadedCopy().Replace(message, "the prompt file");
 
-    [GeneratedRegex(@"^/\S*/prompts\.(txt|jsonl|csv)\b")]
+    [GeneratedRegex(@"^/\S*/prompts\.(txt|jsonl|csv)\b", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex UploadedCopy();
 
     private static string OneLine(string text) => string.Join(' ', text.Split((char[])['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 
-    [LoggerMessage(1, LogLevel.Error, "unexpected error in {Method} {Path}")]
-    private partial void Unexpected(Exception exception, string method, string path);
+    [LoggerMessage(2, LogLevel.Information, "{Method} {Path}: {Status} for tenant {Tenant} in {Milliseconds:0} ms ({RequestId})")]
+    private partial void Changed(string method, string path, int status, string? tenant, string requestId, double milliseconds);
+
+    [LoggerMessage(1, LogLevel.Error, "unexpected error in {Method} {Path} ({RequestId})")]
+    private partial void Unexpected(Exception exception, string method, string path, string requestId);
 }

@@ -1,3 +1,4 @@
+using System.Collections;
 using System.Diagnostics.Metrics;
 using System.Net;
 using System.Security.Cryptography;
@@ -44,8 +45,11 @@ public sealed class FarmWebServer : IAsyncDisposable
         CheckUrls(options.Urls, keys);
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ApplicationName = "MetaQuery.Silo", EnvironmentName = Environments.Production, ContentRootPath = AppContext.BaseDirectory });
         builder.WebHost.UseKestrelHttpsConfiguration();
-        builder.Configuration.Sources.Clear(); // nothing is read from a file; OTEL_* are read by OpenTelemetry itself
-        builder.Configuration.AddEnvironmentVariables("OTEL_");
+        builder.Configuration.Sources.Clear(); // nothing is read from a file; of the environment, what OpenTelemetry looks for
+        builder.Configuration.AddInMemoryCollection(
+            from DictionaryEntry variable in Environment.GetEnvironmentVariables()
+            where ((string)variable.Key).StartsWith("OTEL_", StringComparison.Ordinal)
+            select KeyValuePair.Create((string)variable.Key, (string?)variable.Value));
         builder.WebHost.UseUrls([.. options.Urls]);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
@@ -162,7 +166,15 @@ public sealed class FarmWebServer : IAsyncDisposable
                 Caller.RequireAdmin(context);
             }
 
-            await meters.RefreshAsync(context.RequestAborted);
+            try
+            {
+                await meters.RefreshAsync(context.RequestAborted);
+            }
+            catch (FarmException exception) when (exception.IsTransient)
+            {
+                // the queue is away: metaquery_ready says so, and the rest stands as it was last known
+            }
+
             return TypedResults.Text(text.Write(), "text/plain; version=0.0.4; charset=utf-8");
         }).Produces<string>(200, "text/plain");
         app.MapOpenApi();

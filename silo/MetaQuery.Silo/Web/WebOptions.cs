@@ -9,6 +9,9 @@ public sealed record WebOptions
     /// <summary>Origins whose pages may use the API (CORS), such as <c>https://farm.example.org</c>.</summary>
     public IReadOnlyList<string> AllowedOrigins { get; init; } = [];
 
+    /// <summary>The server's own address as clients know it, where a proxy stands before it; null for what a request's Host says.</summary>
+    public Uri? PublicUrl { get; init; }
+
     /// <summary>What signs addresses of pictures: 32 bytes that outlive a restart; null for one of this process.</summary>
     public byte[]? UrlSecret { get; init; }
 

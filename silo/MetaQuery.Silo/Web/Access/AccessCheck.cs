@@ -62,7 +62,9 @@ internal sealed class AccessCheck(RequestDelegate next, ApiKeyRing keys, UrlSign
             return;
         }
 
-        if (!string.Equals(origin, $"{request.Scheme}://{request.Host}", StringComparison.OrdinalIgnoreCase) && !options.AllowedOrigins.Contains(origin, StringComparer.OrdinalIgnoreCase))
+        // a proxy may have ended TLS: the scheme is then not the page's
+        bool isOwn = Uri.TryCreate(origin, UriKind.Absolute, out Uri? page) && string.Equals(page.Authority, request.Host.Value, StringComparison.OrdinalIgnoreCase);
+        if (!isOwn && !options.AllowedOrigins.Contains(origin, StringComparer.OrdinalIgnoreCase))
         {
             throw new ApiException(403, "pages of this origin may not use this server; --cors names those that may", "Origin", "wrong_origin");
         }

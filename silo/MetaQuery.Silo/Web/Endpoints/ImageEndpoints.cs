@@ -144,6 +144,8 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         }
     }
 
+    private string BaseUrl(HttpRequest request) => options.PublicUrl?.AbsoluteUri.TrimEnd('/') ?? $"{request.Scheme}://{request.Host}";
+
     private async Task<ImageResponse> AnswerAsync(HttpContext context, ImageRequest request, JobReference reference, JobView job)
     {
         var images = new List<Client.GeneratedImage>();
@@ -152,7 +154,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         {
             if (request.ResponseFormat == "url")
             {
-                images.Add(new Client.GeneratedImage(null, $"{context.Request.Scheme}://{context.Request.Host}{outputs.ImageUrl(job.Id, sample.Position)}"));
+                images.Add(new Client.GeneratedImage(null, BaseUrl(context.Request) + outputs.ImageUrl(job.Id, sample.Position)));
             }
             else
             {

@@ -21,7 +21,12 @@ internal static class JobEndpoints
     public static void Map(IEndpointRouteBuilder routes, IFarm farm, WebOptions options)
     {
         var submissions = new JobSubmissions(farm, options);
-        routes.Add("POST", "/v1/jobs", "createJob", "Takes a job.", async (HttpContext context) => Answer(Wire.Job(await submissions.TakeAsync(context)), 202))
+        routes.Add("POST", "/v1/jobs", "createJob", "Takes a job.", async (HttpContext context) =>
+        {
+            JobView job = await submissions.TakeAsync(context);
+            context.Response.Headers.Location = $"/v1/jobs/{job.Id}";
+            return Answer(Wire.Job(job), StatusCodes.Status202Accepted);
+        })
             .Accepts<JobRequest>("application/json", "multipart/form-data")
             .WithMetadata(new IdempotencyKeyHeader())
             .Produces<Job>(202).Refuses(400, 409, 413, 415, 429);
