@@ -156,5 +156,25 @@ public sealed class ConditionTests(RealRedis redis) : IClassFixture<RealRedis>
             "free again");
     }
 
+    [Fact]
+    public async Task A_living_holders_flight_is_renewed()
+    {
+        await using var farm = new TestFarm(redis);
+        var board = new RedisFlightBoard(await farm.ConnectAsync(), TimeSpan.FromSeconds(6), TimeSpan.FromMinutes(1));
+        using IDisposable holder = board.TryTake(Key(1))!;
+        string flight = farm.Key(Assert.Single(farm.Keys, key => key.StartsWith("f:", StringComparison.Ordinal)));
+        long before = long.MaxValue;
+        await TestFarm.UntilAsync(
+            () =>
+            {
+                var left = (long)redis.Command("PTTL", flight)!;
+                Assert.InRange(left, 1, 6000);
+                bool isRenewed = left > before;
+                before = left;
+                return Task.FromResult(isRenewed);
+            },
+            "the right lasts longer than it did");
+    }
+
     private static ConditionKey Key(int number) => TestFarm.Encode($"caption {number}").Key;
 }

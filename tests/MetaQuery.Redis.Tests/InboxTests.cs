@@ -131,6 +131,31 @@ public sealed class InboxTests(RealRedis redis) : IClassFixture<RealRedis>
     }
 
     [Fact]
+    public async Task A_file_that_cannot_be_read_just_now_holds_up_all_reports_of_its_reading_and_loses_none()
+    {
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(3), None);
+        string[] files = [];
+        for (int i = 0; i < 3; i++)
+        {
+            await worker.ReportAsync("w1", [Finish((await worker.LeaseAsync(Request("w1", most: 1), None))[0])], None);
+            files = [.. files, .. Directory.GetFiles(farm.Inbox).Except(files)];
+        }
+
+        File.Move(files[1], files[1] + ".aside");
+        Directory.CreateDirectory(files[1]); // reading it is an error
+        await Assert.ThrowsAsync<WorkQueueException>(async () => await head.ReceiveAsync(10, TimeSpan.Zero, None));
+        Directory.Delete(files[1]);
+        File.Move(files[1] + ".aside", files[1]);
+        IReadOnlyList<ReceivedReport> reports = await head.ReceiveAsync(10, TimeSpan.Zero, None);
+        Assert.Equal([0L, 1L, 2L], reports.Select(report => Assert.IsType<DenoisedOutcome>(report.Outcome).Sample.Position));
+        await head.ConfirmAsync(reports, None);
+        Assert.Empty(Directory.EnumerateFileSystemEntries(farm.Inbox));
+    }
+
+    [Fact]
     public async Task A_name_from_redis_never_leaves_the_inbox_folder()
     {
         await using var farm = new TestFarm(redis);

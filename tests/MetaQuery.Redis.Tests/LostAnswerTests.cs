@@ -121,4 +121,54 @@ public sealed class LostAnswerTests
         Assert.Equal(Ids(leases.Select(lease => lease.Item)), back.Order(StringComparer.Ordinal));
         Assert.Empty(await head.ReclaimAsync(None));
     }
+
+    [Fact]
+    public async Task Reports_that_are_repeated_all_through_an_outage_write_their_file_once()
+    {
+        using var redis = new RealRedis();
+        await using var farm = new TestFarm(redis, patience: TimeSpan.FromSeconds(0.1)) { CommandTimeout = TimeSpan.FromSeconds(0.2) };
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(3), None);
+        WorkReport[] reports = [.. (await worker.LeaseAsync(Request("w1"), None)).Select(Finish)];
+        redis.Kill();
+        await Assert.ThrowsAsync<WorkQueueException>(async () => await worker.ReportAsync("w1", reports, None));
+        await Assert.ThrowsAsync<WorkQueueException>(async () => await worker.ReportAsync("w1", reports, None));
+        await Assert.ThrowsAsync<WorkQueueException>(async () => await worker.ReportAsync("w1", reports[1..], None)); // one was withdrawn meanwhile
+        Assert.Single(Directory.GetFiles(farm.Inbox));
+        redis.Start();
+        IReadOnlyList<ReceivedReport> received = [];
+        await UntilAsync(
+            async () =>
+            {
+                try
+                {
+                    Assert.All(await worker.ReportAsync("w1", reports[1..], None), Assert.True);
+                    return true;
+                }
+                catch (WorkQueueException)
+                {
+                    return false; // not connected yet
+                }
+            },
+            "reported");
+        await UntilAsync(
+            async () =>
+            {
+                try
+                {
+                    received = await head.ReceiveAsync(10, TimeSpan.Zero, None);
+                    await head.ConfirmAsync(received, None);
+                }
+                catch (WorkQueueException)
+                {
+                    return false; // as above
+                }
+
+                return received.Count > 0;
+            },
+            "received");
+        Assert.Equal([1L, 2L], received.Select(report => Assert.IsType<DenoisedOutcome>(report.Outcome).Sample.Position));
+        Assert.Empty(Directory.GetFiles(farm.Inbox));
+    }
 }

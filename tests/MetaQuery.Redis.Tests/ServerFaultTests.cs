@@ -105,6 +105,49 @@ public sealed class ServerFaultTests
     }
 
     [Fact]
+    public async Task A_reading_during_which_all_is_to_be_read_again_loses_no_report()
+    {
+        using var redis = new RealRedis();
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(2), None);
+        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("w1"), None);
+        var contact = new ContactClock(farm.Options.LeaseTime, TimeProvider.System);
+        await using var reader = new ReportReader(await farm.ConnectAsync(), farm.Options, TimeProvider.System);
+        await worker.ReportAsync("w1", [Finish(leases[0])], None);
+        Assert.Single(await reader.ReceiveAsync(10, TimeSpan.Zero, contact, None));
+        await worker.ReportAsync("w1", [Finish(leases[1])], None);
+        redis.Pause();
+        Task<IReadOnlyList<ReceivedReport>> reading = reader.ReceiveAsync(10, TimeSpan.Zero, contact, None).AsTask(); // has asked the server
+        reader.StartAgain();
+        redis.Resume();
+        Assert.Equal(leases[1].Item.Id, Assert.Single(await reading).Item.Id);
+        Assert.Empty(await reader.ReceiveAsync(10, TimeSpan.Zero, contact, None)); // each is received once
+    }
+
+    [Fact]
+    public async Task A_head_after_a_loss_that_no_head_noticed_gives_no_entry_id_out_twice()
+    {
+        using var redis = new RealRedis();
+        await using var farm = new TestFarm(redis);
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await (await farm.HeadAsync()).FeedAsync(Lane, [Denoise(1)], None);
+        IReadOnlyList<Lease> before = await worker.LeaseAsync(Request("late"), None);
+        foreach (string key in farm.Keys.Where(key => key != "run"))
+        {
+            redis.Command("DEL", farm.Key(key)); // as if the item had been fed within the second that fsync had not reached
+        }
+
+        redis.Command("HSET", farm.Key("run"), "fed", "0");
+        await (await farm.HeadAsync()).FeedAsync(Lane, [Denoise(2)], None);
+        IReadOnlyList<Lease> after = await worker.LeaseAsync(Request("late"), None);
+        Assert.NotEqual(before[0].Token, Assert.Single(after).Token);
+        Assert.Equal([false], await worker.ReportAsync("late", [.. before.Select(Finish)], None));
+        Assert.Equal([true], await worker.ReportAsync("late", [.. after.Select(Finish)], None));
+    }
+
+    [Fact]
     public async Task What_could_not_be_confirmed_while_the_server_was_away_is_confirmed_later()
     {
         using var redis = new RealRedis();

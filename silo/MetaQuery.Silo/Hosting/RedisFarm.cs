@@ -29,6 +29,7 @@ public sealed record RedisFarmOptions
 /// <summary>One process' way into a farm over Redis: the connection with what head and workers both need.</summary>
 public sealed class RedisFarm : IAsyncDisposable
 {
+    private static readonly WorkerOptions WorkerDefaults = new();
     private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(500);
 
     private RedisFarm(RedisFarmOptions options, RedisConnection connection) => (Options, Connection) = (options, connection);
@@ -70,7 +71,7 @@ public sealed class RedisFarm : IAsyncDisposable
     public ConditionCache CreateCache(long memoryBytes) => new(
         memoryBytes,
         [new RedisConditionTier(Connection, Options.Conditions), new DiskConditionTier(Options.ConditionsFolder, Options.ConditionDiskBytes)],
-        new RedisFlightBoard(Connection, Options.LeaseTime)); // whoever died with a right lost his leases by then too
+        new RedisFlightBoard(Connection, Options.LeaseTime, WorkerDefaults.BatchLimit)); // whoever died with a right lost his leases by then too
 
     public ValueTask DisposeAsync() => Connection.DisposeAsync();
 }

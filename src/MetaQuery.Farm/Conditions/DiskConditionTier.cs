@@ -69,14 +69,10 @@ public sealed class DiskConditionTier : IConditionTier
         {
             file = File.ReadAllBytes(path);
         }
-        catch (FileNotFoundException)
-        {
-            Forget(name);
-            return null;
-        }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw StorageException.From(exception, path);
+            Forget(name); // whatever keeps it from being read, it can be made again; a disk that takes nothing either says so at Write
+            return null;
         }
 
         if (file.Length >= HeaderBytes
@@ -108,6 +104,7 @@ public sealed class DiskConditionTier : IConditionTier
         SHA256.HashData(condition, header[12..]);
         try
         {
+            Directory.CreateDirectory(_folder); // somebody may have cleared the cache away
             using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
             {
                 stream.Write(header);
@@ -118,7 +115,7 @@ public sealed class DiskConditionTier : IConditionTier
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            File.Delete(temporary);
+            Delete(temporary);
             throw StorageException.From(exception, path);
         }
 
@@ -138,6 +135,7 @@ public sealed class DiskConditionTier : IConditionTier
         FileInfo[] files;
         try
         {
+            Directory.CreateDirectory(_folder);
             files = [.. new DirectoryInfo(_folder).EnumerateFiles("*.condition").Where(file => file.Exists).OrderBy(file => file.LastWriteTimeUtc)];
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -165,6 +163,10 @@ public sealed class DiskConditionTier : IConditionTier
         try
         {
             File.Delete(path);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // gone with its folder
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -95,8 +95,8 @@ internal sealed class JobArchive
             }
             else
             {
-                failures.AddRange(SpoolRecords(shard).Where(record => record.Kind == SpoolKind.Failure).OrderBy(record => record.Position)
-                    .Select(record => FailureFile.Parse(record.Parts().First)));
+                failures.AddRange(SpoolRecords(shard).Where(entry => entry.Record.Kind == SpoolKind.Failure).OrderBy(entry => entry.Record.Position)
+                    .Select(entry => FailureFile.Parse(entry.Record.Parts().First)));
             }
         }
 
@@ -143,7 +143,7 @@ internal sealed class JobArchive
 
     /// <summary>Samples in the spools of some shards.</summary>
     public long CountSpooled(Func<string, bool> shards) => SpoolFiles().Where(shard => shards(_layout.ShardName(shard)))
-        .Sum(shard => SpoolRecords(shard).Where(record => record.Kind == SpoolKind.Sample).Select(record => record.Position).Distinct().LongCount());
+        .Sum(shard => SpoolRecords(shard).Where(entry => entry.Record.Kind == SpoolKind.Sample).Select(entry => entry.Record.Position).Distinct().LongCount());
 
     private sealed record Sample(ReadOnlyMemory<byte> Image, ReadOnlyMemory<byte> Caption, ReadOnlyMemory<byte> Json);
 
@@ -180,12 +180,29 @@ internal sealed class JobArchive
             return _session.PositionsIn(shard).Select(position => (position, (Func<Sample?>)(() => FromSession(position))));
         }
 
-        return SpoolRecords(shard).Where(record => record.Kind == SpoolKind.Sample).OrderBy(record => record.Position).Select(record => (
-            record.Position, (Func<Sample?>)(() => record.Parts() is var (image, caption, json) ? new Sample(image, caption, json) : null)));
+        // the places alone are sorted: a spool's images together may be more than fits into memory
+        return SpoolRecords(shard).Where(entry => entry.Record.Kind == SpoolKind.Sample).Select(entry => (entry.Record.Position, entry.Offset))
+            .OrderBy(place => place.Position).Select(place => (place.Position, (Func<Sample?>)(() => FromSpool(shard, place.Position, place.Offset))));
     }
 
     private Sample? FromSession(long position) =>
         _session?.TryRead(position) is { } sample ? new Sample(sample.Image, sample.Caption, sample.Json) : null;
+
+    /// <returns>Null where the spool is gone or was written anew meanwhile.</returns>
+    private Sample? FromSpool(long shard, long position, long offset)
+    {
+        string path = SpoolPath(shard);
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        return SpoolRecord.TryRead(file, offset, RandomAccess.GetLength(file), out SpoolRecord record)
+            && record.Kind == SpoolKind.Sample && record.Position == position && record.Parts() is var (image, caption, json)
+            ? new Sample(image, caption, json)
+            : null;
+    }
 
     private Sample? Of(ShardSample? sample) => sample is null
         ? null
@@ -220,9 +237,12 @@ internal sealed class JobArchive
             : [];
     }
 
-    private IEnumerable<SpoolRecord> SpoolRecords(long shard)
+    private string SpoolPath(long shard) =>
+        Path.Combine(_folder, OutFolder.WorkFolderName, Path.GetFileNameWithoutExtension(_layout.ShardName(shard)) + ".spool");
+
+    private IEnumerable<(long Offset, SpoolRecord Record)> SpoolRecords(long shard)
     {
-        string path = Path.Combine(_folder, OutFolder.WorkFolderName, Path.GetFileNameWithoutExtension(_layout.ShardName(shard)) + ".spool");
+        string path = SpoolPath(shard);
         if (!File.Exists(path))
         {
             yield break;
@@ -232,7 +252,7 @@ internal sealed class JobArchive
         long length = RandomAccess.GetLength(file);
         for (long at = 0; SpoolRecord.TryRead(file, at, length, out SpoolRecord record); at += record.ByteLength)
         {
-            yield return record;
+            yield return (at, record);
         }
     }
 

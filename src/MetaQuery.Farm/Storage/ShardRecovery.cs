@@ -49,12 +49,18 @@ internal static class ShardRecovery
                 continue;
             }
 
+            if (entry.FailedCount > 0 && spooled.Contains(shard) && !HoldsTheSame(spools.Get(shard), entry))
+            {
+                Reopen(plan, shard, file.FullName, spools); // opened again by a retry that a death ended: what it made stays, its gaps stay open
+                continue;
+            }
+
             finished[(int)shard] = true;
             written += entry.SampleCount;
             failed += entry.FailedCount;
             if (spooled.Remove(shard))
             {
-                File.Delete(spools.PathOf(shard));
+                spools.Remove(shard);
             }
 
             if (entry.FailedCount == 0)
@@ -98,7 +104,7 @@ internal static class ShardRecovery
     /// <returns>The gaps.</returns>
     private static List<long> Reopen(JobPlan plan, long shard, string path, SpoolShelf spools)
     {
-        SampleSpool spool = spools.Get(shard);
+        SampleSpool spool = spools.Get(shard); // where it holds samples already, these stay
         var positions = new Dictionary<string, long>();
         for (long position = spools.First(shard); position < spools.End(shard); position++)
         {
@@ -115,6 +121,9 @@ internal static class ShardRecovery
         spool.Flush();
         return [.. positions.Values];
     }
+
+    /// <summary>Whether a spool is what its shard was written of, so that only its removal is missing.</summary>
+    private static bool HoldsTheSame(SampleSpool spool, ShardEntry entry) => spool.IsFull && spool.FailureCount == entry.FailedCount;
 
     private static ReadOnlySpan<byte> Part(ShardSample sample, string extension) =>
         sample.Files.Single(file => file.Extension == extension).Content.Span;

@@ -76,7 +76,7 @@ public interface IWorkFeed
     ValueTask<LaneDepth> DepthAsync(string lane, CancellationToken cancellationToken);
 }
 
-/// <summary>Items of a lane, by state.</summary>
+/// <summary>Items of a lane, by state. Items that run alone do not count as waiting: no slot works them off.</summary>
 public readonly record struct LaneDepth(long WaitingEncode, long WaitingDenoise, long Leased, long UnconfirmedReports);
 
 /// <summary>The queue could not be reached or answered with an error.</summary>

@@ -314,7 +314,7 @@ public sealed class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
                 _reports.Count(entry => entry.Lane == lane) + _unconfirmed.Values.Count(entry => entry.Lane == lane)));
         }
 
-        long Waiting(WorkRoles role) => _streams.TryGetValue((lane, role), out MemoryLane? stream) ? stream.Waiting + stream.WaitingAlone : 0;
+        long Waiting(WorkRoles role) => _streams.TryGetValue((lane, role), out MemoryLane? stream) ? stream.Waiting : 0;
     }
 
     public void Dispose() => _journal?.Dispose();

@@ -21,6 +21,7 @@ internal static class LuaScripts
     public static readonly string ConditionRead = Load("condition-read");
     public static readonly string ConditionWrite = Load("condition-write");
     public static readonly string ConditionDrop = Load("condition-drop");
+    public static readonly string FlightRenew = Load("flight-renew");
     public static readonly string FlightEnd = Load("flight-end");
     public static readonly string Join = Load("join");
     public static readonly string Heartbeat = Load("heartbeat");

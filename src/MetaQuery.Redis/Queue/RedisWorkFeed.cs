@@ -134,7 +134,8 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         long leased = depths.Where((_, i) => i % 2 == 1).Sum();
         return new LaneDepth(Waiting(0, encode.Count), Waiting(encode.Count, denoise.Count), leased, reports);
 
-        long Waiting(int first, int count) => Enumerable.Range(first, count).Sum(i => depths[2 * i] - depths[(2 * i) + 1]);
+        // the last queue of each role is the one of items that run alone
+        long Waiting(int first, int count) => Enumerable.Range(first, count - 1).Sum(i => depths[2 * i] - depths[(2 * i) + 1]);
     }
 
     public async ValueTask DisposeAsync()

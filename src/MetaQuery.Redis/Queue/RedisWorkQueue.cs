@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Security.Cryptography;
 using MetaQuery.Farm;
 using StackExchange.Redis;
 
@@ -20,6 +19,7 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
     private readonly WakeSignals _wakes;
     private readonly LeaseReader _reader;
     private readonly ConcurrentDictionary<long, Action<string>> _onWithdrawn = new();
+    private readonly ConcurrentDictionary<string, ReportAttempt> _unanswered = new(StringComparer.Ordinal); // the last one of each worker
     private long _callbacks;
 
     private RedisWorkQueue(RedisConnection connection, RedisQueueOptions options, TimeProvider clock)
@@ -114,25 +114,24 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
     public async ValueTask<IReadOnlyList<bool>> ReportAsync(string worker, IReadOnlyList<WorkReport> reports, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(reports);
-        FinishedSample[] samples = [.. reports.Select(report => report.Outcome).OfType<DenoisedOutcome>().Select(outcome => outcome.Sample)];
-        IReadOnlyList<InboxPlace> places = samples.Length == 0 ? [] : _inbox.Write(worker, samples);
-        int placed = 0;
-        InboxPlace?[] placeOf = [.. reports.Select(report => report.Outcome is DenoisedOutcome ? places[placed++] : (InboxPlace?)null)];
-        var taken = new bool[reports.Count];
-        foreach (var epoch in Enumerable.Range(0, reports.Count).GroupBy(i => LeaseToken.Of(reports[i].Lease).Epoch))
+        ReportAttempt attempt = _unanswered.TryRemove(worker, out ReportAttempt? last) && last.Covers(reports) ? last : Attempt(worker, reports);
+        bool[] taken;
+        try
         {
-            int[] indices = [.. epoch];
-            string letters = await CommitAsync(worker, epoch.Key, indices, reports, placeOf, cancellationToken);
-            for (int i = 0; i < indices.Length; i++)
-            {
-                taken[indices[i]] = letters[i] == '1';
-            }
+            taken = await CommitAsync(worker, reports, attempt, cancellationToken);
+        }
+        catch
+        {
+            attempt.IsRepeat = true;
+            _unanswered[worker] = attempt;
+            throw;
         }
 
         _reader.Forget(reports.Select(report => report.Lease));
-        if (samples.Length > 0 && !taken.Where((isTaken, i) => isTaken && placeOf[i] is not null).Any())
+        // where it went out before, reports that nobody heard of may name the file: then the head deletes it
+        if (attempt is { File: { } file, IsRepeat: false } && !taken.Where((isTaken, i) => isTaken && attempt.PlaceOf(reports[i]) is not null).Any())
         {
-            _inbox.Delete(places[0].File);
+            _inbox.Delete(file);
         }
 
         return taken;
@@ -153,20 +152,52 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
         _reader.Dispose();
     }
 
-    private async Task<string> CommitAsync(
-        string worker, string epoch, int[] indices, IReadOnlyList<WorkReport> reports, InboxPlace?[] placeOf, CancellationToken cancellationToken)
+    /// <summary>Writes the samples of a call that was not made before.</summary>
+    private ReportAttempt Attempt(string worker, IReadOnlyList<WorkReport> reports)
     {
-        string call = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12));
+        FinishedSample[] samples = [.. reports.Select(report => report.Outcome).OfType<DenoisedOutcome>().Select(outcome => outcome.Sample)];
+        IReadOnlyList<InboxPlace> written = samples.Length == 0 ? [] : _inbox.Write(worker, samples);
+        var places = new Dictionary<string, InboxPlace?>(StringComparer.Ordinal);
+        int next = 0;
+        foreach (WorkReport report in reports)
+        {
+            places[report.Lease.Token] = report.Outcome is DenoisedOutcome ? written[next++] : null;
+        }
+
+        return new ReportAttempt(places, written.Count == 0 ? null : written[0].File);
+    }
+
+    private async Task<bool[]> CommitAsync(string worker, IReadOnlyList<WorkReport> reports, ReportAttempt attempt, CancellationToken cancellationToken)
+    {
+        var taken = new bool[reports.Count];
+        foreach (var epoch in Enumerable.Range(0, reports.Count).GroupBy(i => LeaseToken.Of(reports[i].Lease).Epoch))
+        {
+            int[] indices = [.. epoch];
+            string letters = await CommitAsync(worker, epoch.Key, [.. indices.Select(i => reports[i])], attempt, cancellationToken);
+            for (int i = 0; i < indices.Length; i++)
+            {
+                taken[indices[i]] = letters[i] == '1';
+            }
+        }
+
+        return taken;
+    }
+
+    private async Task<string> CommitAsync(
+        string worker, string epoch, WorkReport[] reports, ReportAttempt attempt, CancellationToken cancellationToken)
+    {
+        string call = attempt.NameOf(reports);
         RedisKey answer = _keys.Answer(call);
         var keys = new List<RedisKey> { _keys.Run, _keys.Reports, answer };
         var values = new List<RedisValue> { epoch, worker, _keys.ReportsWake, (long)_options.AnswerTime.TotalMilliseconds, call };
-        foreach (int index in indices)
+        foreach (WorkReport report in reports)
         {
-            LeaseToken token = LeaseToken.Of(reports[index].Lease);
+            LeaseToken token = LeaseToken.Of(report.Lease);
             values.Add(IndexOf(keys, _keys.Stream(token.Stream), 3));
             values.Add(token.Entry);
-            values.Add(OutcomeFormat.Write(reports[index].Outcome, placeOf[index]));
-            values.Add(placeOf[index] is null ? 0 : 1);
+            InboxPlace? place = attempt.PlaceOf(report);
+            values.Add(OutcomeFormat.Write(report.Outcome, place));
+            values.Add(place is null ? 0 : 1);
         }
 
         RedisKey[] keyArray = [.. keys];

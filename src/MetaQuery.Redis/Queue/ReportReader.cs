@@ -136,15 +136,16 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
             {
                 long last = LastNumber;
                 StreamEntry[] entries = await connection.RunAsync(database => database.StreamRangeAsync(_keys.Reports, $"({last}-0", count: most));
-                ReceivedReport[] reports = [.. entries.Where(IsNew).Select(Read)];
-                if (entries.Length > 0 && Interlocked.CompareExchange(ref _last, NumberOf(entries[^1]), last) != last)
+                ReadEntry[] read = [.. entries.Where(IsNew).Select(Read)]; // where one cannot be read now, all are read again
+                if (entries.Length > 0)
                 {
-                    continue; // to be started again meanwhile
+                    Interlocked.CompareExchange(ref _last, NumberOf(entries[^1]), last); // not where it is to be started again meanwhile
                 }
 
-                if (reports.Length > 0 || entries.Length == 0)
+                if (read.Length > 0 || entries.Length == 0)
                 {
-                    return reports;
+                    Remember(read);
+                    return [.. read.Select(entry => entry.Report)];
                 }
             }
         }
@@ -162,33 +163,39 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         }
     }
 
-    private ReceivedReport Read(StreamEntry entry)
+    private ReadEntry Read(StreamEntry entry)
     {
         (WorkOutcome? outcome, InboxPlace? place) = OutcomeFormat.Read((byte[])entry["o"]!);
         WorkItem item = WorkItemCodec.Read((byte[])entry["i"]!);
-        string receipt = ReceiptOf(entry);
         if (place is { } at)
         {
             // missing or damaged: the item comes back untouched, and is made again
             outcome = OnDisk(() => _inbox.TryRead(at)) is { } sample ? new DenoisedOutcome(sample) : new ReturnedOutcome();
         }
 
+        return new ReadEntry(new ReceivedReport(ReceiptOf(entry), entry["w"].ToString(), item, outcome!), place?.File, entry["z"] == "1");
+    }
+
+    /// <summary>What is remembered is delivered: nothing may come between this and the return to the head.</summary>
+    private void Remember(ReadEntry[] entries)
+    {
         lock (_gate)
         {
-            _received[receipt] = place?.File;
-            if (place is { File: var name })
+            foreach (ReadEntry entry in entries)
             {
-                if (!_files.TryGetValue(name, out OpenFile? file))
+                _received[entry.Report.Receipt] = entry.File;
+                if (entry.File is { } name)
                 {
-                    _files.Add(name, file = new OpenFile());
-                }
+                    if (!_files.TryGetValue(name, out OpenFile? file))
+                    {
+                        _files.Add(name, file = new OpenFile());
+                    }
 
-                file.Unconfirmed.Add(receipt);
-                file.IsComplete |= entry["z"] == "1";
+                    file.Unconfirmed.Add(entry.Report.Receipt);
+                    file.IsComplete |= entry.IsLastOfFile;
+                }
             }
         }
-
-        return new ReceivedReport(receipt, entry["w"].ToString(), item, outcome!);
     }
 
     /// <returns>Files that no report names any more.</returns>
@@ -241,6 +248,9 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         string id = entry.Id.ToString();
         return long.Parse(id.AsSpan(0, id.IndexOf('-', StringComparison.Ordinal)), CultureInfo.InvariantCulture);
     }
+
+    /// <summary>A report as it was read, with its inbox file.</summary>
+    private readonly record struct ReadEntry(ReceivedReport Report, string? File, bool IsLastOfFile);
 
     /// <summary>An inbox file that reports name.</summary>
     private sealed class OpenFile

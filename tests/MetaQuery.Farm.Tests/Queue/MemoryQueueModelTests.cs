@@ -263,7 +263,7 @@ public sealed class MemoryQueueModelTests
         }
 
         public LaneDepth Depth() => new(
-            _waiting.Count(item => item.Role == WorkRoles.Mllm), _waiting.Count(item => item.Role == WorkRoles.Dit), _held.Count, _reports.Count + _unconfirmed.Count);
+            _waiting.Count(item => item.Role == WorkRoles.Mllm && !item.RunsAlone), _waiting.Count(item => item.Role == WorkRoles.Dit && !item.RunsAlone), _held.Count, _reports.Count + _unconfirmed.Count);
 
         private void Hold(string worker, WorkItem item, DateTimeOffset now)
         {
