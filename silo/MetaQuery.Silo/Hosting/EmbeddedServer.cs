@@ -15,7 +15,7 @@ public static class EmbeddedServer
     /// <param name="listening">Told where it listens, once it does.</param>
     /// <param name="logging">Where logs go; null for nowhere.</param>
     /// <param name="stop">Asks for the end.</param>
-    /// <exception cref="FarmException">It cannot be started, or a worker's error ended it: one line.</exception>
+    /// <exception cref="FarmException">It cannot be started, or an error of the head or a worker ended it: one line.</exception>
     public static async Task RunAsync(
         IFarmModel model, ServeOptions options, Action<IReadOnlyList<string>> listening, Action<ILoggingBuilder>? logging, CancellationToken stop)
     {
@@ -56,18 +56,8 @@ public static class EmbeddedServer
         FarmHead head, MemoryWorkQueue queue, ApiKeyRing keys, WorkerHost worker, ServeOptions options, Action<IReadOnlyList<string>> listening, Action<ILoggingBuilder>? logging, CancellationToken stop)
     {
         await using FarmWebServer web = await FarmWebServer.StartAsync(head, keys, options.Web, logging, cancellationToken: stop);
-        Task working = worker.RunAsync(CancellationToken.None);
         listening(web.Urls);
-        Task stopped = HeadServing.WaitAsync(stop);
-        await Task.WhenAny(stopped, working);
-        if (working.IsCompletedSuccessfully)
-        {
-            await stopped; // somebody drained the worker: jobs wait, but can be looked at and fetched
-        }
-
-        worker.Drain();
-        await web.StopAsync(CancellationToken.None);
-        await working;
+        await HeadServing.UntilEndAsync(head, web, worker, stop);
         await SettleAsync(queue, worker.Info.Lane);
     }
 

@@ -1,4 +1,5 @@
 using MetaQuery.Farm;
+using MetaQuery.Silo.Web;
 
 namespace MetaQuery.Silo.Hosting;
 
@@ -13,6 +14,33 @@ internal static class HeadServing
 
     public static ServeOptions WithSecret(ServeOptions options, DataFolder folder) =>
         options with { Web = options.Web with { UrlSecret = UrlSecret.Of(folder.FullPath) } };
+
+    /// <summary>Serves until it is told to stop, or until the head or the worker beside it cannot go on.</summary>
+    /// <param name="head">What is served.</param>
+    /// <param name="web">Its web server; has stopped at the end.</param>
+    /// <param name="worker">The worker in this process, not yet run; null for none. Takes nothing new at the end, and finishes what it has begun.</param>
+    /// <param name="stop">Asks for the end.</param>
+    /// <exception cref="HeadBrokenException">The head met an error of its own: the process must end by it, so that whoever watches over it starts a new one.</exception>
+    public static async Task UntilEndAsync(FarmHead head, FarmWebServer web, WorkerHost? worker, CancellationToken stop)
+    {
+        Task stopped = WaitAsync(stop);
+        Task? working = worker?.RunAsync(CancellationToken.None);
+        await Task.WhenAny(stopped, head.Broken, working ?? stopped);
+        if (working is { IsCompletedSuccessfully: true })
+        {
+            await Task.WhenAny(stopped, head.Broken); // somebody drained the worker: jobs wait, but can be looked at and fetched
+        }
+
+        worker?.Drain();
+        await web.StopAsync(CancellationToken.None);
+        if (working is not null)
+        {
+            await Task.WhenAny(working); // its end, well or not: whoever owns the worker lets go of it next
+        }
+
+        head.ThrowIfBroken();
+        await (working ?? Task.CompletedTask);
+    }
 
     /// <summary>Ends, without an error, when the token fires.</summary>
     public static async Task WaitAsync(CancellationToken stop)

@@ -14,7 +14,7 @@ public static class RedisHead
     /// <param name="listening">Told where it listens, once it does.</param>
     /// <param name="logging">Where logs go; null for nowhere.</param>
     /// <param name="stop">Asks for the end.</param>
-    /// <exception cref="FarmException">It cannot be started: one line.</exception>
+    /// <exception cref="FarmException">It cannot be started, or the head met an error of its own: one line.</exception>
     /// <exception cref="Models.Checkpoints.CheckpointException">The model folder is not usable.</exception>
     public static async Task RunAsync(
         ServeOptions options, RedisFarmOptions redis, Action<IReadOnlyList<string>> listening, Action<ILoggingBuilder>? logging, CancellationToken stop)
@@ -43,8 +43,7 @@ public static class RedisHead
             await using FarmHead head = await FarmHead.StartAsync(model, feed, farm.CreateRegistry(), HeadServing.OptionsOf(options, keys), folder, stop);
             await using FarmWebServer web = await FarmWebServer.StartAsync(head, keys, HeadServing.WithSecret(options, folder).Web, logging, cancellationToken: stop);
             listening(web.Urls);
-            await HeadServing.WaitAsync(stop);
-            await web.StopAsync(CancellationToken.None);
+            await HeadServing.UntilEndAsync(head, web, worker: null, stop);
         }
     }
 }

@@ -49,7 +49,7 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         catch (Exception exception)
         {
             ApiException answer = Of(exception);
-            if (answer.Status >= 500 && answer.Status != 503)
+            if (answer.Status >= 500 && (answer.Status != 503 || exception is IOException or UnauthorizedAccessException))
             {
                 Unexpected(exception, context.Request.Method, context.Request.Path, context.TraceIdentifier);
             }
@@ -94,6 +94,8 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         StorageException => new ApiException(503, OneLine(exception.Message), code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
         FarmException { IsTransient: true } => new ApiException(503, OneLine(exception.Message), code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
         FarmException => new ApiException(500, OneLine(exception.Message)),
+        FileNotFoundException or DirectoryNotFoundException => ApiException.NotFound("what was asked for is gone"), // its job was deleted meanwhile
+        IOException or UnauthorizedAccessException => new ApiException(503, "the server's storage refuses; its log has the error under this answer's x-request-id", code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
         OperationCanceledException => new ApiException(503, "the server is stopping", code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
         _ => new ApiException(500, "unexpected error; the server's log has it under this answer's x-request-id"),
     };

@@ -162,13 +162,13 @@ public sealed record FarmReadiness(bool IsReady, string? Reason);
 public sealed record TenantUsage(string Tenant, long QueuedImages, long ImagesToday);
 
 /// <summary>What the farm counts since it started; gauges where the name says so.</summary>
-/// <param name="Cache">Summed over workers that are there.</param>
+/// <param name="Cache">Counts of all workers, also those that are gone; bytes are gauges, of workers that are there.</param>
 /// <param name="JobsByState">Gauge.</param>
 /// <param name="QueuedImages">Gauge: not yet settled.</param>
 /// <param name="Lanes">Gauge: per lane what lies in the queue.</param>
 /// <param name="Passes">Conditions made.</param>
 /// <param name="PassesAgain">Of these: made before by this farm, and lost by eviction, corruption or death.</param>
-/// <param name="RefusedReports">Late workers' reports that the fence refused, summed over workers that are there.</param>
+/// <param name="RefusedReports">Late workers' reports that the fence refused, also of workers that are gone.</param>
 /// <param name="ReclaimedItems">Items taken back from dead workers.</param>
 /// <param name="FeedLag">Gauge: age of the oldest waiting item, what an autoscaler goes by.</param>
 public sealed record FarmCounters(

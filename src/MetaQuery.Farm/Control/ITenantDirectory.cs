@@ -15,10 +15,21 @@ public sealed record TenantRules(double Weight = 1, long? MaxQueuedImages = null
     public static readonly TenantRules Default = new();
 
     /// <summary>The check that belongs into <see cref="IFarm.SubmitAsync"/>, once the number of images is known and before anything is promised.</summary>
+    /// <exception cref="JobSpecException">The job is larger than the tenant's limits: waiting would not help.</exception>
     /// <exception cref="QueueFullException">The tenant would have more than it is entitled to.</exception>
     public void Check(TenantUsage usage, long images, DateTimeOffset now)
     {
         ArgumentNullException.ThrowIfNull(usage);
+        if (images > MaxQueuedImages)
+        {
+            throw new JobSpecException($"the job asks for {images} images, and tenant {usage.Tenant} may queue at most {MaxQueuedImages}; ask for fewer, in several jobs");
+        }
+
+        if (images > ImagesPerDay)
+        {
+            throw new JobSpecException($"the job asks for {images} images, and tenant {usage.Tenant} may ask for at most {ImagesPerDay} a day; ask for fewer, in several jobs");
+        }
+
         if (usage.QueuedImages + images > MaxQueuedImages)
         {
             throw new QueueFullException(

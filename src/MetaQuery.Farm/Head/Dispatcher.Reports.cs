@@ -97,6 +97,7 @@ internal sealed partial class Dispatcher
     {
         bool isNew = !live.Select(worker => worker.Info.Id).SequenceEqual(_live.Select(worker => worker.Info.Id), StringComparer.Ordinal);
         _live = live;
+        _workerTotals.Take(live);
         if (isNew)
         {
             _host.WorkersChanged();

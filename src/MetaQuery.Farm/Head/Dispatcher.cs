@@ -43,6 +43,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     private readonly SemaphoreSlim _hungry = new(0, 1);
     private readonly SemaphoreSlim _feeding = new(1, 1);
     private readonly List<Task> _loops = [];
+    private readonly WorkerTotals _workerTotals = new();
     private volatile IReadOnlyList<WorkerView> _live = [];
     private volatile string? _feedTrouble;
     private volatile string? _receiveTrouble;
@@ -74,6 +75,9 @@ internal sealed partial class Dispatcher : IAsyncDisposable
 
     /// <summary>Images committed, and given up, since it started.</summary>
     public (long Written, long Failed) Images => (Interlocked.Read(ref _written), Interlocked.Read(ref _failed));
+
+    /// <summary>What workers counted since this started, also those that are gone; bytes held are of those that are there.</summary>
+    public (ConditionCacheCounters Cache, long RefusedReports) WorkerCounts => _workerTotals.Read();
 
     public long ReclaimedItems => Interlocked.Read(ref _reclaimed);
 

@@ -74,11 +74,12 @@ public sealed partial class FarmHead
         }
 
         (long made, long madeAgain) = _dispatcher.Passes;
+        (long written, long failed) = _dispatcher.Images;
+        (ConditionCacheCounters cache, long refused) = _dispatcher.WorkerCounts;
         return new FarmCounters(
-            SumOf(_dispatcher.Workers.Select(worker => worker.Status.Cache)),
+            cache,
             Enum.GetValues<JobState>().ToDictionary(state => state, state => jobs.Count(job => job.State == state)),
-            jobs.Sum(UnsettledOf), lanes, jobs.Sum(job => CountsOf(job).Written), jobs.Sum(job => CountsOf(job).Failed), made, madeAgain,
-            _dispatcher.Workers.Sum(worker => worker.Status.RefusedReports), _dispatcher.ReclaimedItems, _dispatcher.FeedLag);
+            jobs.Sum(UnsettledOf), lanes, written, failed, made, madeAgain, refused, _dispatcher.ReclaimedItems, _dispatcher.FeedLag);
     }
 
     public Task<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellationToken) => Task.FromResult(UsageOf(tenant));
@@ -120,15 +121,4 @@ public sealed partial class FarmHead
             record.State == JobState.Running && rate > 0 ? TimeSpan.FromSeconds(Math.Min(left / rate, 3.15e8)) : null,
             record.Settings, record.SkippedLines, record.Lane?.Numerics.ToString(), record.CreatedAt, record.StartedAt, record.FinishedAt, ExpiryOf(record));
     }
-
-    private static ConditionCacheCounters SumOf(IEnumerable<ConditionCacheCounters> caches) => caches.Aggregate(
-        new ConditionCacheCounters(0, 0, 0, 0, 0, 0, 0, 0),
-        (sum, cache) => new ConditionCacheCounters(
-            sum.MemoryHits + cache.MemoryHits, sum.DiskHits + cache.DiskHits, sum.Misses + cache.Misses, sum.SharedFlights + cache.SharedFlights,
-            sum.Evictions + cache.Evictions, sum.CorruptEntries + cache.CorruptEntries, sum.MemoryBytes + cache.MemoryBytes, sum.DiskBytes + cache.DiskBytes)
-        {
-            RedisHits = sum.RedisHits + cache.RedisHits,
-            RedisBytes = Math.Max(sum.RedisBytes, cache.RedisBytes), // all speak of the same server
-            MadeAgain = sum.MadeAgain + cache.MadeAgain,
-        });
 }

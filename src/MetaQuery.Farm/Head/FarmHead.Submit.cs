@@ -17,6 +17,7 @@ public sealed partial class FarmHead
     public Task<JobView> SubmitAsync(JobSubmission submission, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(submission);
+        ThrowIfBroken(); // nobody would work on it
         return Task.Run(() => SubmitCoreAsync(submission, cancellationToken), cancellationToken);
     }
 
@@ -127,9 +128,9 @@ public sealed partial class FarmHead
         }
         finally
         {
-            if (!isPromised && Directory.Exists(folder))
+            if (!isPromised)
             {
-                Directory.Delete(folder, recursive: true);
+                RemoveFolder(folder);
             }
         }
     }
@@ -161,8 +162,16 @@ public sealed partial class FarmHead
     private static async Task<(JobSpec Spec, string Format)> StorePromptsAsync(JobSubmission submission, string folder, CancellationToken cancellationToken)
     {
         JobSpec spec = submission.Spec;
-        Directory.CreateDirectory(folder);
-        AtomicFile.SyncFolder(Path.GetDirectoryName(folder)!);
+        try
+        {
+            Directory.CreateDirectory(folder);
+            AtomicFile.SyncFolder(Path.GetDirectoryName(folder)!);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, folder);
+        }
+
         if (submission.Prompts is { } uploaded)
         {
             if (spec.Prompts is not null || spec.PromptFile is not null)
@@ -226,6 +235,11 @@ public sealed partial class FarmHead
 
     private void CheckRoom(JobRecord record, DateTimeOffset now)
     {
+        if (record.Images > _options.MaxQueuedImages)
+        {
+            throw new JobSpecException($"the job asks for {record.Images} images, and this farm queues at most {_options.MaxQueuedImages}; ask for fewer, in several jobs");
+        }
+
         TenantUsage usage = UsageOf(record.Tenant);
         _options.Tenants.RulesOf(record.Tenant).Check(usage, record.Images, now);
         long queued = 0;
@@ -251,11 +265,12 @@ public sealed partial class FarmHead
         }
     }
 
-    /// <summary>What was asked, whatever the id, the time and the folder: SHA-256, lower-case hex.</summary>
+    /// <summary>What was asked, whatever the id, the times and the folder: SHA-256, lower-case hex.</summary>
+    /// <remarks>Not the deadline: who repeats a submission says how long from now on. Its place stays empty, since hashes are journalled.</remarks>
     private static string HashOf(JobPlan plan, JobSubmission submission)
     {
         string identity = JobIdentity.Create(plan).Hash;
-        byte[] text = Encoding.UTF8.GetBytes(string.Join('\n', identity, submission.Name, submission.Spec.Priority, submission.Kind, submission.Deadline?.UtcTicks, submission.TaskTimeout?.Ticks));
+        byte[] text = Encoding.UTF8.GetBytes(string.Join('\n', identity, submission.Name, submission.Spec.Priority, submission.Kind, null, submission.TaskTimeout?.Ticks));
         return Convert.ToHexStringLower(SHA256.HashData(text));
     }
 

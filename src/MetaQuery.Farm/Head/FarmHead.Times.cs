@@ -1,11 +1,20 @@
+using System.Collections.Concurrent;
+
 namespace MetaQuery.Farm;
 
 /// <content>Deadlines, retention, events.</content>
 public sealed partial class FarmHead
 {
+    private readonly ConcurrentDictionary<string, bool> _leftovers = new(StringComparer.Ordinal); // folders to remove that could not be yet
+
     /// <summary>Deadlines and the retention rule.</summary>
     private async Task KeepTimesAsync()
     {
+        foreach (string path in _leftovers.Keys)
+        {
+            RemoveFolder(path);
+        }
+
         DateTimeOffset now = _clock.GetUtcNow();
         foreach (JobRecord record in _board.List())
         {
@@ -45,10 +54,24 @@ public sealed partial class FarmHead
             stream.End();
         }
 
-        string folder = _folder.JobPath(record.Id);
-        if (Directory.Exists(folder))
+        RemoveFolder(_folder.JobPath(record.Id));
+    }
+
+    /// <summary>Removes a folder that is no job's any more. One that cannot be removed yet, such as NFS keeps while a file of it is open, is tried again at each look and by the next head.</summary>
+    private void RemoveFolder(string path)
+    {
+        try
         {
-            Directory.Delete(folder, recursive: true);
+            if (Directory.Exists(path))
+            {
+                Directory.Delete(path, recursive: true);
+            }
+
+            _leftovers.TryRemove(path, out _);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            _leftovers[path] = true;
         }
     }
 

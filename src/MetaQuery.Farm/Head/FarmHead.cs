@@ -58,6 +58,15 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         }
     }
 
+    /// <exception cref="HeadBrokenException">The head cannot go on.</exception>
+    public void ThrowIfBroken()
+    {
+        if (Broken.IsCompleted)
+        {
+            throw new HeadBrokenException(Broken.Result);
+        }
+    }
+
     /// <summary>Takes the data folder, brings back its jobs and goes on with them.</summary>
     /// <param name="model">The model that jobs are for; weights are not needed here.</param>
     /// <param name="feed">The queue.</param>
@@ -174,7 +183,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         {
             if (_board.Find(Path.GetFileName(path)) is null)
             {
-                Directory.Delete(path, recursive: true);
+                RemoveFolder(path);
             }
         }
     }

@@ -50,6 +50,14 @@ public abstract class FarmException(string message, Exception? inner = null) : E
     public abstract int ExitCode { get; }
 }
 
+/// <summary>The head met an error of its own and does nothing more: its process must end, and a new one goes on with every job.</summary>
+public sealed class HeadBrokenException(Exception cause)
+    : FarmException($"the head has met an error of its own and must be started again: {cause.GetType().Name}: {cause.Message.ReplaceLineEndings(" ")}", cause)
+{
+    public override bool IsTransient => true;
+    public override int ExitCode => InnerException is { } cause && ExitCodes.For(cause) is not ExitCodes.Cancelled and var code ? code : ExitCodes.Unexpected;
+}
+
 /// <summary>A value of the job is out of range, or the prompt file is not usable.</summary>
 public sealed class JobSpecException(string message, Exception? inner = null) : FarmException(message, inner)
 {
