@@ -34,6 +34,50 @@ public sealed class FarmHeadCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_tenants_older_job_goes_first_also_after_it_was_paused()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"], new HeadOptions { DataFolder = "", FeedAhead = TimeSpan.FromMilliseconds(1) });
+        string old = (await farm.SubmitAsync(Prompts)).Id;
+        await using ToyWorker worker = farm.Hire();
+        worker.MostImages = 5;
+        await farm.UntilAsync(old, job => job.Counts.Written == 5);
+        await farm.ApplyAsync(old, JobCommand.Pause);
+        string young = (await farm.SubmitAsync([.. Enumerable.Range(0, 150).Select(i => $"young {i}")])).Id;
+        worker.MostImages = 10;
+        await farm.UntilAsync(young, job => job.Counts.Written == 5);
+        await farm.ApplyAsync(old, JobCommand.Resume);
+        await farm.UntilAsync(old, job => job.State == JobState.Running);
+        worker.MostImages = int.MaxValue;
+        await farm.UntilEndedAsync(old);
+        await farm.UntilEndedAsync(young);
+        Assert.Equal(young, worker.Seen.OfType<DenoiseItem>().Last().JobId);
+        int last = worker.Seen.OfType<DenoiseItem>().Index().Last(item => item.Item.JobId == old).Index;
+        Assert.InRange(last, 115, 500); // what of the younger one had been fed before is out already
+    }
+
+    [Fact]
+    public async Task A_tenants_new_weight_holds_for_jobs_that_run_already()
+    {
+        var weights = new Weights();
+        await using ToyFarm farm = await ToyFarm.StartAsync(
+            _work["data"], new HeadOptions { DataFolder = "", Tenants = weights, FeedAhead = TimeSpan.FromMilliseconds(1) });
+        foreach (string tenant in (string[])["light", "heavy"])
+        {
+            // one condition: neither is ever short of images that could be made
+            await farm.SubmitAsync([.. Enumerable.Repeat(tenant, 400)], and: submission => submission with { Tenant = tenant });
+        }
+
+        await using ToyWorker worker = farm.Hire();
+        worker.MostImages = 40;
+        await ToyFloor.Until(() => worker.Seen.OfType<DenoiseItem>().Count() == 40);
+        weights.Heavy = 4;
+        worker.MostImages = 840;
+        await ToyFloor.Until(() => worker.Seen.OfType<DenoiseItem>().Count() == 840);
+        int heavy = worker.Seen.OfType<DenoiseItem>().TakeLast(200).Count(item => item.Prompt.Prompt.StartsWith("heavy", StringComparison.Ordinal));
+        Assert.InRange(heavy, 150, 170); // four of five are 160
+    }
+
+    [Fact]
     public async Task A_cancelled_jobs_holders_are_told_and_it_may_then_be_deleted()
     {
         await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
@@ -211,5 +255,17 @@ public sealed class FarmHeadCommandTests : IDisposable
         await farm.ApplyAsync(first, JobCommand.Resume);
         JobView done = await farm.UntilEndedAsync(first);
         Assert.Equal((JobState.Completed, done.Counts.Images), (done.State, done.Counts.Written));
+    }
+
+    private sealed class Weights : ITenantDirectory
+    {
+        private volatile int _heavy = 1;
+
+        public int Heavy
+        {
+            set => _heavy = value;
+        }
+
+        public TenantRules RulesOf(string tenant) => new(Weight: tenant == "heavy" ? _heavy : 1);
     }
 }

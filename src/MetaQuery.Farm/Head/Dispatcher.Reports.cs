@@ -77,6 +77,11 @@ internal sealed partial class Dispatcher
                     await SettleAsync(touched).ConfigureAwait(false);
                 }
 
+                foreach (FeedLane lane in _lanes.Values)
+                {
+                    lane.Weigh(tenant => _options.Tenants.RulesOf(tenant).Weight);
+                }
+
                 _lookTrouble = null;
                 Hurry();
             }

@@ -49,7 +49,6 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     private volatile string? _receiveTrouble;
     private volatile string? _lookTrouble;
     private volatile string? _diskTrouble;
-    private long _order;
 
     /// <param name="feed">The queue.</param>
     /// <param name="workers">Who is there.</param>
@@ -144,7 +143,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     /// <summary>A job's items are handed out from now on.</summary>
     public void Feed(JobSession session)
     {
-        LaneOf(session).Add(session, _options.Tenants.RulesOf(session.Tenant).Weight, Interlocked.Increment(ref _order));
+        LaneOf(session).Add(session, _options.Tenants.RulesOf(session.Tenant).Weight, session.Order);
         Hurry();
     }
 

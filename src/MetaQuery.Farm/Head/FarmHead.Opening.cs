@@ -20,6 +20,7 @@ public sealed partial class FarmHead
                 JobId = record.Id,
                 Tenant = record.Tenant,
                 Priority = record.Priority,
+                Order = record.CreatedAt.UtcTicks,
                 TaskTimeout = record.TaskTimeout,
                 RetryFailed = record.RetriesFailed,
                 ContactSheetImages = record.Kind == JobKind.Request ? 0 : _options.ContactSheetImages,

@@ -65,6 +65,18 @@ internal sealed class FeedLane(string name, TimeProvider clock)
         }
     }
 
+    /// <summary>Takes tenants' weights as they now stand.</summary>
+    public void Weigh(Func<string, double> weightOf)
+    {
+        lock (_gate)
+        {
+            foreach (string tenant in _fed.Select(session => session.Tenant).Distinct(StringComparer.Ordinal))
+            {
+                _fair.SetWeight(tenant, weightOf(tenant));
+            }
+        }
+    }
+
     public void Remove(JobSession session)
     {
         lock (_gate)

@@ -10,6 +10,9 @@ internal sealed record SessionOptions
     public string Tenant { get; init; } = "";
     public JobPriority Priority { get; init; }
 
+    /// <summary>Of its tenant's jobs in its class, those with smaller ones go first: the time of submission.</summary>
+    public long Order { get; init; }
+
     /// <summary>Longest time of one batch; null for the worker's limit.</summary>
     public TimeSpan? TaskTimeout { get; init; }
 
@@ -77,6 +80,8 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
     }
 
     public string JobId => _options.JobId;
+
+    public long Order => _options.Order;
 
     public string Tenant => _options.Tenant;
 

@@ -18,6 +18,7 @@ public sealed class JournalCrashTests : IDisposable
         string path = _work["farm.log"];
         var random = new Random(20251122);
         long promised = -1;
+        long first = 0;
         for (int kill = 0; kill < 6; kill++)
         {
             long upTo = promised + 1 + random.Next(0, 4000);
@@ -34,10 +35,13 @@ public sealed class JournalCrashTests : IDisposable
 
             var numbers = new List<long>();
             using FarmJournal journal = FarmJournal.Open(path, (_, payload) => numbers.Add(JournalChild.NumberOf(payload)));
-            Assert.InRange(numbers.Count, 1, JournalChild.KeptByCompaction * 4);
+            Assert.NotEmpty(numbers);
             Assert.Equal(Enumerable.Range(0, numbers.Count).Select(i => numbers[0] + i), numbers); // no gap, no double
             Assert.InRange(numbers[^1], promised, long.MaxValue);
+            first = numbers[0];
         }
+
+        Assert.True(first > 0, "no compaction took place: the test is too short");
     }
 
     [Fact]
