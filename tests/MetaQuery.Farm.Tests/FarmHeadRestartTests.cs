@@ -158,4 +158,24 @@ public sealed class FarmHeadRestartTests : IDisposable
         Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet",
         [typeof(FarmHeadRestartTests).Assembly.Location, .. arguments])
     { RedirectStandardOutput = true, UseShellExecute = false })!;
+
+    [Fact]
+    public async Task A_data_set_that_a_lost_journal_does_not_name_is_set_aside_not_deleted()
+    {
+        string id;
+        await using (ToyFarm farm = await ToyFarm.StartAsync(_work["data"]))
+        {
+            await using ToyWorker worker = farm.Hire();
+            id = (await farm.SubmitAsync(["one", "two"])).Id;
+            await farm.UntilEndedAsync(id);
+        }
+
+        Directory.Delete(Path.Combine(_work["data"], "journal"), recursive: true);
+        await using (await ToyFarm.StartAsync(_work["data"]))
+        {
+            string kept = Assert.Single(Directory.EnumerateDirectories(Path.Combine(_work["data"], "lost")));
+            Assert.True(File.Exists(Path.Combine(kept, "out", "00000.tar")));
+            Assert.False(Directory.Exists(Path.Combine(_work["data"], "jobs", id)));
+        }
+    }
 }

@@ -8,6 +8,7 @@ namespace MetaQuery.Silo.Hosting;
 public static class EmbeddedServer
 {
     private static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan QueueLeaseTime = TimeSpan.FromDays(1); // holders die only with this process; a machine that slept is no death
 
     /// <summary>Serves until it is told to stop; then takes nothing new, finishes what slots have begun, and ends.</summary>
     /// <param name="model">The loaded model; stays the caller's.</param>
@@ -30,7 +31,7 @@ public static class EmbeddedServer
         try
         {
             keys = new ApiKeyRing(new ApiKeyFile(folder.FullPath));
-            queue = new MemoryWorkQueue(LeaseTime, journalPath: folder.LeasesPath);
+            queue = new MemoryWorkQueue(QueueLeaseTime, journalPath: folder.LeasesPath);
         }
         catch
         {

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 
+using MetaQuery.Data;
+
 namespace MetaQuery.Farm;
 
 /// <content>Deadlines, retention, events.</content>
@@ -72,6 +74,20 @@ public sealed partial class FarmHead
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             _leftovers[path] = true;
+        }
+    }
+
+    private void SetAside(string path)
+    {
+        string lost = Path.Combine(_folder.FullPath, "lost");
+        try
+        {
+            Directory.CreateDirectory(lost);
+            Directory.Move(path, Path.Combine(lost, $"{Path.GetFileName(path)}-{_epoch}"));
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, path);
         }
     }
 

@@ -181,7 +181,16 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
     {
         foreach (string path in Directory.EnumerateDirectories(_folder.JobsPath))
         {
-            if (_board.Find(Path.GetFileName(path)) is null)
+            if (_board.Find(Path.GetFileName(path)) is not null)
+            {
+                continue;
+            }
+
+            if (File.Exists(Path.Combine(path, "out", Manifest.FileName)))
+            {
+                SetAside(path); // a data set that the journal does not name: the journal was lost or cut, not the pictures
+            }
+            else
             {
                 RemoveFolder(path);
             }
