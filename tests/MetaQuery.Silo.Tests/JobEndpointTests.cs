@@ -49,6 +49,8 @@ public sealed class JobEndpointTests
     [InlineData("guidance", """{"prompts":["x"],"guidance":-1}""")]
     [InlineData("guidance", """{"prompts":["x"],"guidance":1e39}""")]
     [InlineData("size", """{"prompts":["x"],"size":"big"}""")]
+    [InlineData("size", """{"prompts":["x"],"size":""}""")]
+    [InlineData("body", "fal\nse")]
     [InlineData("size", """{"prompts":["x"],"size":"33x32"}""")]
     [InlineData("size", """{"prompts":["x"],"size":"72x32"}""")]
     [InlineData("size", """{"prompts":["x"],"size":64}""")]

@@ -3,12 +3,12 @@ using MetaQuery.Client;
 namespace MetaQuery.Silo.Web;
 
 /// <summary>An answer that is an error, in OpenAI's shape.</summary>
-internal sealed class ApiException(int status, string message, string? param = null, string? code = null, string? type = null, TimeSpan? retryAfter = null) : Exception(message)
+internal sealed class ApiException(int status, string message, string? param = null, string? code = null, string? type = null, TimeSpan? retryAfter = null) : Exception(OneLine(message))
 {
     public int Status { get; } = status;
     public TimeSpan? RetryAfter { get; } = retryAfter;
 
-    public ErrorResponse Body { get; } = new(new Error(message, type ?? TypeOf(status), param, code));
+    public ErrorResponse Body { get; } = new(new Error(OneLine(message), type ?? TypeOf(status), param, code));
 
     public bool IsTransient => Status is 429 or 503;
 
@@ -16,6 +16,9 @@ internal sealed class ApiException(int status, string message, string? param = n
     public static ApiException Invalid(string param, string message, string code = "invalid_value") => new(400, message, param, code);
 
     public static ApiException NotFound(string message, string? param = null) => new(404, message, param, "not_found");
+
+    // what a message quotes of a request may hold anything
+    private static string OneLine(string message) => message.Any(char.IsControl) ? string.Concat(message.Select(letter => char.IsControl(letter) ? ' ' : letter)) : message;
 
     // OpenAI's names: its clients choose their exception by the status, people read the type
     private static string TypeOf(int status) => status switch

@@ -69,7 +69,7 @@ internal static class RequestBody
         catch (Exception exception) when (exception is JsonException or InvalidOperationException or ArgumentException)
         {
             // InvalidOperationException: half a surrogate pair in the name of a field
-            throw ApiException.Invalid("body", $"the body is not valid JSON: {exception.Message.Split(". Path:")[0].Split(" LineNumber:")[0]}", "malformed");
+            throw ApiException.Invalid("body", $"the body is not valid JSON: {Short(exception.Message.Split(". Path:")[0].Split(" LineNumber:")[0], 160)}", "malformed");
         }
     }
 
@@ -119,7 +119,8 @@ internal static class RequestBody
         object[] attributes = property.AttributeProvider?.GetCustomAttributes(typeof(ValidationAttribute), inherit: true) ?? [];
         foreach (ValidationAttribute rule in attributes.Cast<ValidationAttribute>())
         {
-            if (rule is not RequiredAttribute && !rule.IsValid(value))
+            bool isEmptyToPattern = rule is RegularExpressionAttribute && value is ""; // which that attribute lets pass
+            if (rule is not RequiredAttribute && (isEmptyToPattern || !rule.IsValid(value)))
             {
                 throw ApiException.Invalid(property.Name, $"{property.Name} must be {Describe(rule)}, not {Shown(given.Value)}");
             }
@@ -183,7 +184,7 @@ internal static class RequestBody
         _ => Name(value.ValueKind),
     };
 
-    private static string Short(string text) => text.Length <= 60 ? text : text[..57] + "...";
+    private static string Short(string text, int most = 60) => text.Length <= most ? text : text[..(most - 3)] + "...";
 
     private static string Name(JsonValueKind kind) => kind switch
     {

@@ -75,6 +75,10 @@ public sealed class FuzzTests(ITestOutputHelper output)
         {
             jobs.Add(JsonDocument.Parse(text).RootElement.GetProperty("id").GetString()!);
         }
+        else if (status == (int)HttpStatusCode.OK && request.Method == HttpMethod.Delete)
+        {
+            jobs.Remove(JsonDocument.Parse(await answer.Content.ReadAsStringAsync()).RootElement.GetProperty("id").GetString()!);
+        }
     }
 
     private static bool IsError(string text, bool mustNameField)

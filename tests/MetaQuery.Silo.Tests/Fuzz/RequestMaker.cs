@@ -181,6 +181,14 @@ internal sealed class JobPool
         }
     }
 
+    public void Remove(string id)
+    {
+        lock (_ids)
+        {
+            _ids.Remove(id);
+        }
+    }
+
     /// <summary>Mostly one of the latest, sometimes one that is not there.</summary>
     public string Any(Random random)
     {
