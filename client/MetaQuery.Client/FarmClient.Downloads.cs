@@ -90,16 +90,22 @@ public sealed partial class FarmClient
     private async Task CopyAsync(HttpResponseMessage answer, FileStream target, long have, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         byte[] piece = new byte[128 * 1024];
+        for (int count; (count = await ReadAsync(answer, piece, cancellationToken).ConfigureAwait(false)) > 0;)
+        {
+            await target.WriteAsync(piece.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
+            progress?.Report(have += count);
+        }
+    }
+
+    // apart from writing: a connection that was reset is tried again, a folder that takes nothing is not
+    private async Task<int> ReadAsync(HttpResponseMessage answer, byte[] piece, CancellationToken cancellationToken)
+    {
         try
         {
             Stream source = await answer.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
-            for (int count; (count = await source.ReadAsync(piece, cancellationToken).AsTask().WaitAsync(Silence, cancellationToken).ConfigureAwait(false)) > 0;)
-            {
-                await target.WriteAsync(piece.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
-                progress?.Report(have += count);
-            }
+            return await source.ReadAsync(piece, cancellationToken).AsTask().WaitAsync(Silence, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception exception) when (exception is HttpRequestException or HttpIOException or TimeoutException)
+        catch (Exception exception) when (exception is HttpRequestException or IOException or TimeoutException)
         {
             throw new FarmUnreachableException(Server, exception);
         }

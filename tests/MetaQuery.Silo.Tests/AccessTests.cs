@@ -129,6 +129,10 @@ public sealed class AccessTests : IDisposable
 
         string url = (await client.ListSamplesAsync(id)).Data[0].ImageUrl;
         Assert.Equal(HttpStatusCode.OK, (await host.Http.GetAsync(url)).StatusCode);
+        using var head = new HttpRequestMessage(HttpMethod.Head, url);
+        Assert.Equal(HttpStatusCode.OK, (await host.Http.SendAsync(head)).StatusCode);
+        using var health = new HttpRequestMessage(HttpMethod.Head, "/readyz");
+        Assert.Equal(HttpStatusCode.OK, (await host.Http.SendAsync(health)).StatusCode);
         Assert.Equal(HttpStatusCode.OK, (await host.Http.GetAsync((await client.ListFilesAsync(id)).Data[0].Url)).StatusCode);
         await (await host.Http.GetAsync(url.Replace("/samples/0/", "/samples/1/", StringComparison.Ordinal))).ErrorAsync(HttpStatusCode.Forbidden);
         await (await host.Http.GetAsync(url.Replace("expires=", "expires=9", StringComparison.Ordinal))).ErrorAsync(HttpStatusCode.Forbidden);
@@ -136,6 +140,101 @@ public sealed class AccessTests : IDisposable
         await (await host.Http.PostAsync($"/v1/jobs/{id}/cancel?" + url.Split('?')[1], null)).ErrorAsync(HttpStatusCode.Unauthorized);
         time.Advance(TimeSpan.FromHours(2));
         Assert.Equal("expired_url", (await (await host.Http.GetAsync(url)).ErrorAsync(HttpStatusCode.Forbidden)).Code);
+    }
+
+    [Fact]
+    public async Task Behind_a_proxy_that_ends_TLS_a_page_works_with_a_key()
+    {
+        string key = Add("a", admin: false);
+        await using FarmTestHost host = await StartAsync();
+        (string, string)[] proxied = [Bearer(key), ("Origin", "https://farm.example.org"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "192.0.2.7")];
+        await (await host.Http.PostJsonAsync("/v1/jobs", """{"prompts":["x"]}""", proxied)).JsonAsync(HttpStatusCode.Accepted);
+        await (await host.Http.PostJsonAsync("/v1/jobs", """{"prompts":["x"]}""", proxied[1..])).ErrorAsync(HttpStatusCode.Unauthorized);
+    }
+
+    [Theory]
+    [InlineData("Forwarded", "for=192.0.2.7")]
+    [InlineData("Via", "1.1 proxy")]
+    [InlineData("X-Forwarded-For", "192.0.2.7")]
+    [InlineData("X-Real-IP", "192.0.2.7")]
+    public async Task Without_keys_nothing_is_answered_through_a_proxy(string header, string value)
+    {
+        await using FarmTestHost host = await FarmTestHost.StartAsync();
+        Error error = await (await host.Http.GetAsync("/v1/jobs", (header, value))).ErrorAsync(HttpStatusCode.Forbidden);
+        Assert.Equal((header, "proxy_without_keys"), (error.Param, error.Code));
+    }
+
+    [Fact]
+    public async Task A_keys_file_that_is_damaged_while_the_farm_runs_leaves_the_keys_as_they_were_and_is_told_once()
+    {
+        var time = new SteppingClock();
+        string key = Add("a", admin: false);
+        var ring = new ApiKeyRing(new ApiKeyFile(_folder.Path), time);
+        var told = new List<string>();
+        ring.Unreadable += told.Add;
+        await using FarmTestHost host = await FarmTestHost.StartAsync(keys: ring, time: time);
+        await File.WriteAllTextAsync(_folder["keys.json"], "{");
+        await CheckAsync(1);
+        File.Delete(_folder["keys.json"]);
+        Directory.CreateDirectory(_folder["keys.json"]); // nobody can read it as a file, not even root
+        await CheckAsync(2);
+        Directory.Delete(_folder["keys.json"]);
+        string other = Add("b", admin: false);
+        time.Advance(TimeSpan.FromSeconds(2));
+        await (await host.Http.GetAsync("/v1/jobs", Bearer(other))).JsonAsync();
+        await (await host.Http.GetAsync("/v1/jobs", Bearer(key))).ErrorAsync(HttpStatusCode.Unauthorized);
+
+        async Task CheckAsync(int complaints)
+        {
+            for (int i = 0; i < 2; i++)
+            {
+                time.Advance(TimeSpan.FromSeconds(2));
+                await (await host.Http.GetAsync("/v1/jobs", Bearer(key))).JsonAsync();
+                await (await host.Http.GetAsync("/v1/jobs")).ErrorAsync(HttpStatusCode.Unauthorized);
+            }
+
+            Assert.Equal(complaints, told.Count);
+        }
+    }
+
+    [Fact]
+    public async Task Workers_show_a_tenant_its_own_jobs_and_no_hosts()
+    {
+        string a = Add("a", admin: false), b = Add("b", admin: false), admin = Add("ops", admin: true);
+        await using FarmTestHost host = await FarmTestHost.StartAsync(TimeSpan.FromMinutes(10), keys: new ApiKeyRing(new ApiKeyFile(_folder.Path)));
+        string own = await SubmitAsync(a), other = await SubmitAsync(b);
+        await Eventually.Async(async () => (await JobsAsync(admin)).Count == 2);
+        Assert.Equal([own], await JobsAsync(a));
+        Assert.Equal([other], await JobsAsync(b));
+        JsonElement seen = await WorkerAsync(a);
+        Assert.Equal((JsonValueKind.Null, JsonValueKind.Null), (seen.GetProperty("host").ValueKind, seen.GetProperty("process_id").ValueKind));
+        Assert.Equal("toyhost", (await WorkerAsync(admin)).GetProperty("host").GetString());
+
+        async Task<string> SubmitAsync(string key) => (await (await host.Http.PostJsonAsync("/v1/jobs", """{"prompts":["x"]}""", Bearer(key))).JsonAsync(HttpStatusCode.Accepted)).GetProperty("id").GetString()!;
+        async Task<JsonElement> WorkerAsync(string key) => (await (await host.Http.GetAsync("/v1/workers", Bearer(key))).JsonAsync()).GetProperty("data")[0];
+        async Task<List<string?>> JobsAsync(string key) => [.. (await WorkerAsync(key)).GetProperty("slots")[0].GetProperty("jobs").EnumerateArray().Select(job => job.GetString())];
+    }
+
+    [Theory]
+    [InlineData("https://127.0.0.1:0", "TLS")]
+    [InlineData("http://192.0.2.7:8080", "cannot listen")]
+    public async Task An_address_that_cannot_be_served_is_refused_in_one_line(string url, string said)
+    {
+        Add("a", admin: false);
+        var keys = new ApiKeyRing(new ApiKeyFile(_folder.Path));
+        var refused = await Assert.ThrowsAsync<WebStartException>(() => FarmWebServer.StartAsync(new FakeFarm(TimeSpan.Zero), keys, new WebOptions { Urls = [url] }));
+        Assert.Contains(said, refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', refused.Message);
+    }
+
+    [Theory]
+    [InlineData("farm.example.org")]
+    [InlineData("*")]
+    [InlineData("https://farm.example.org/page")]
+    public async Task An_origin_that_no_browser_sends_is_refused_at_start(string origin)
+    {
+        var refused = await Assert.ThrowsAsync<WebStartException>(() => FarmTestHost.StartAsync(options: new WebOptions { AllowedOrigins = [origin] }));
+        Assert.Contains("--cors", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

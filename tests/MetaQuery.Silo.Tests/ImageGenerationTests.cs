@@ -112,7 +112,7 @@ public sealed class ImageGenerationTests
     public async Task Pictures_that_cannot_be_made_are_an_error_with_the_reason()
     {
         await using FarmTestHost host = await FarmTestHost.StartAsync();
-        Error error = await (await host.Http.PostJsonAsync(Path, """{"prompt":"this will fail"}""")).ErrorAsync(HttpStatusCode.InternalServerError);
+        Error error = await (await host.Http.PostJsonAsync(Path, """{"prompt":"this will fail"}""")).ErrorAsync(HttpStatusCode.UnprocessableEntity);
         Assert.Contains("does not like this prompt", error.Message, StringComparison.Ordinal);
         Assert.Equal("server_error", error.Type);
     }

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Threading.RateLimiting;
 using MetaQuery.Client;
 using MetaQuery.Farm;
 using MetaQuery.Silo.Tests.Doubles;
@@ -76,6 +77,17 @@ public sealed class QuotaTests : IDisposable
                 }
             }
         }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(100)]
+    [InlineData(1_234)]
+    [InlineData(6_000)]
+    public void A_rate_is_kept_as_stated(int perMinute)
+    {
+        TokenBucketRateLimiterOptions bucket = TenantRateLimit.Bucket(perMinute);
+        Assert.Equal(perMinute, bucket.TokensPerPeriod / bucket.ReplenishmentPeriod.TotalMinutes, perMinute * 1e-4);
     }
 
     [Fact]

@@ -1,12 +1,13 @@
 namespace MetaQuery.Client;
 
+/// <param name="Host">Null for those who are no admins, as is the process id; their slots name their own jobs only.</param>
 /// <param name="Roles"><c>mllm</c>, <c>dit</c> or both.</param>
 /// <param name="State"><c>running</c>, <c>draining</c> or <c>drained</c>.</param>
 /// <param name="Lane">Workers of one lane give the same bits.</param>
 /// <param name="BusyShare">Share of the slots' time spent computing, over the last half minute: 0 to 1.</param>
 /// <param name="SecondsSinceHeartbeat">Age of its last word.</param>
 public sealed record Worker(
-    string Id, string Object, string Host, int ProcessId, IReadOnlyList<string> Roles, string Device, string Lane, string Model, string ModelRevision, string State,
+    string Id, string Object, string? Host, int? ProcessId, IReadOnlyList<string> Roles, string Device, string Lane, string Model, string ModelRevision, string State,
     DateTimeOffset StartedAt, double SecondsSinceHeartbeat, double ImagesPerSecond, double ConditionsPerSecond, long ImagesMade, long ConditionsMade,
     double BusyShare, IReadOnlyList<WorkerSlot> Slots);
 

@@ -1,5 +1,5 @@
 using System.Security.Cryptography;
-using MetaQuery.Data;
+using MetaQuery.Silo.Web;
 
 namespace MetaQuery.Silo.Hosting;
 
@@ -17,12 +17,7 @@ internal static class UrlSecret
         }
 
         byte[] made = RandomNumberGenerator.GetBytes(Bytes);
-        AtomicFile.WriteAllBytes(path, made);
-        if (!OperatingSystem.IsWindows())
-        {
-            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        }
-
+        PrivateFile.Write(path, made);
         return made;
     }
 }

@@ -5,6 +5,8 @@ namespace MetaQuery.Silo.Web;
 /// <summary>An answer that is an error, in OpenAI's shape.</summary>
 internal sealed class ApiException(int status, string message, string? param = null, string? code = null, string? type = null, TimeSpan? retryAfter = null) : Exception(OneLine(message))
 {
+    private static readonly char[] Breaks = [.. Enumerable.Range(0, 0xA0).Select(code => (char)code).Where(char.IsControl), '\u2028', '\u2029'];
+
     public int Status { get; } = status;
     public TimeSpan? RetryAfter { get; } = retryAfter;
 
@@ -17,8 +19,8 @@ internal sealed class ApiException(int status, string message, string? param = n
 
     public static ApiException NotFound(string message, string? param = null) => new(404, message, param, "not_found");
 
-    // what a message quotes of a request may hold anything
-    private static string OneLine(string message) => message.Any(char.IsControl) ? string.Concat(message.Select(letter => char.IsControl(letter) ? ' ' : letter)) : message;
+    /// <summary>A message as a log or a terminal can take it, whatever a request's path or another's exception brought into it.</summary>
+    public static string OneLine(string text) => string.Join(' ', text.Split(Breaks, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 
     // OpenAI's names: its clients choose their exception by the status, people read the type
     private static string TypeOf(int status) => status switch

@@ -49,7 +49,7 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         catch (Exception exception)
         {
             ApiException answer = Of(exception);
-            if (answer.Status >= 500 && (answer.Status != 503 || exception is IOException or UnauthorizedAccessException))
+            if ((answer.Status >= 500 && answer.Status != 503) || exception is StorageException or IOException or UnauthorizedAccessException)
             {
                 Unexpected(exception, context.Request.Method, context.Request.Path, context.TraceIdentifier);
             }
@@ -76,24 +76,24 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
             response.Headers.RetryAfter = Math.Max(1, (long)Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         }
 
-        await response.WriteAsJsonAsync(answer.Body, FarmJson.Default.ErrorResponse, contentType: null, context.RequestAborted);
+        await response.WriteAsJsonAsync(answer.Body, ApiJson.Of(FarmJson.Default.ErrorResponse), contentType: null, context.RequestAborted);
     }
 
     internal static ApiException Of(Exception exception) => exception switch
     {
         ApiException api => api,
         BadHttpRequestException { StatusCode: 413 } => new ApiException(413, "the body is larger than this server takes", "body", "too_large"),
-        BadHttpRequestException bad => new ApiException(bad.StatusCode, OneLine(bad.Message), "body", "malformed"),
+        BadHttpRequestException bad => new ApiException(bad.StatusCode, bad.Message, "body", "malformed"),
         JobNotFoundException => ApiException.NotFound(exception.Message),
         JobStateException => new ApiException(409, exception.Message, code: "job_state"),
         IdempotencyConflictException => new ApiException(409, exception.Message, "Idempotency-Key", "idempotency_conflict"),
         QueueFullException full => new ApiException(429, full.Message, code: "queue_full", retryAfter: full.RetryAfter),
         PromptLineException line => ApiException.Invalid("prompts", $"{line.Error}{(line.ErrorCount > 1 ? $" (and {line.ErrorCount - 1} more invalid lines)" : "")}"),
-        JobSpecException or PromptFileException => ApiException.Invalid("prompts", WithoutFolder(OneLine(exception.Message))),
+        JobSpecException or PromptFileException => ApiException.Invalid((exception as JobSpecException)?.Field ?? "prompts", WithoutFolder(exception.Message)),
         ModelMismatchException => ApiException.Invalid("size", exception.Message),
-        StorageException => new ApiException(503, OneLine(exception.Message), code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
-        FarmException { IsTransient: true } => new ApiException(503, OneLine(exception.Message), code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
-        FarmException => new ApiException(500, OneLine(exception.Message)),
+        StorageException storage => new ApiException(503, Told(storage), code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
+        FarmException { IsTransient: true } => new ApiException(503, exception.Message, code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
+        FarmException => new ApiException(500, exception.Message),
         FileNotFoundException or DirectoryNotFoundException => ApiException.NotFound("what was asked for is gone"), // its job was deleted meanwhile
         IOException or UnauthorizedAccessException => new ApiException(503, "the server's storage refuses; its log has the error under this answer's x-request-id", code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
         OperationCanceledException => new ApiException(503, "the server is stopping", code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
@@ -115,7 +115,9 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
     [GeneratedRegex(@"^/\S*/prompts\.(txt|jsonl|csv)\b", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex UploadedCopy();
 
-    private static string OneLine(string text) => string.Join(' ', text.Split((char[])['\r', '\n'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    // the message itself names the path
+    private static string Told(StorageException storage) =>
+        storage.Fault == StorageFault.DiskFull ? "the farm's disk is full" : "the farm cannot write to its disk; the server's log says why";
 
     [LoggerMessage(2, LogLevel.Information, "{Method} {Path}: {Status} for tenant {Tenant} in {Milliseconds:0} ms ({RequestId})")]
     private partial void Changed(string method, string path, int status, string? tenant, string requestId, double milliseconds);

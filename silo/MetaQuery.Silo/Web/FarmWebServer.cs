@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Diagnostics.Metrics;
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Threading.RateLimiting;
 using MetaQuery.Client;
@@ -22,7 +23,7 @@ using OpenTelemetry.Trace;
 namespace MetaQuery.Silo.Web;
 
 /// <summary>The web API and the page over a farm, on Kestrel.</summary>
-public sealed class FarmWebServer : IAsyncDisposable
+public sealed partial class FarmWebServer : IAsyncDisposable
 {
     private static readonly HashSet<string> Meters = [FarmMeters.MeterName, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime"];
 
@@ -43,8 +44,8 @@ public sealed class FarmWebServer : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(keys);
         ArgumentNullException.ThrowIfNull(options);
         CheckUrls(options.Urls, keys);
+        CheckOrigins(options.AllowedOrigins);
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ApplicationName = "MetaQuery.Silo", EnvironmentName = Environments.Production, ContentRootPath = AppContext.BaseDirectory });
-        builder.WebHost.UseKestrelHttpsConfiguration();
         builder.Configuration.Sources.Clear(); // nothing is read from a file; of the environment, what OpenTelemetry looks for
         builder.Configuration.AddInMemoryCollection(
             from DictionaryEntry variable in Environment.GetEnvironmentVariables()
@@ -59,16 +60,19 @@ public sealed class FarmWebServer : IAsyncDisposable
         });
         builder.Logging.ClearProviders();
         logging?.Invoke(builder.Logging);
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical); // a port in use is told in one line, not with a stack trace before
         ConfigureServices(builder.Services, farm, keys, options, time ?? TimeProvider.System);
         WebApplication app = builder.Build();
         var hubs = app.Services.GetRequiredService<EventHubs>();
         Configure(app, farm, keys, options);
         app.Lifetime.ApplicationStopping.Register(hubs.Stop);
+        ILogger log = app.Services.GetRequiredService<ILogger<FarmWebServer>>();
+        keys.Unreadable += reason => KeysStay(log, reason);
         try
         {
             await app.StartAsync(cancellationToken);
         }
-        catch (IOException exception)
+        catch (Exception exception) when (exception is IOException or SocketException or InvalidOperationException)
         {
             await app.DisposeAsync();
             throw new WebStartException($"cannot listen on {string.Join(", ", options.Urls)}: {exception.Message}", exception);
@@ -97,10 +101,27 @@ public sealed class FarmWebServer : IAsyncDisposable
                 throw new WebStartException($"--urls {url}: must be an address such as http://127.0.0.1:8080");
             }
 
+            if (address.Scheme == "https")
+            {
+                throw new WebStartException($"--urls {url}: this server speaks http only; put a proxy that ends TLS in front of it");
+            }
+
             bool isLoopback = address.Host == "localhost" || (IPAddress.TryParse(address.Host.Trim('[', ']'), out IPAddress? ip) && IPAddress.IsLoopback(ip));
             if (!isLoopback && !keys.HasGoodKey)
             {
                 throw new WebStartException($"--urls {url} is not loopback, and there is no API key: ./farm keys add --tenant NAME makes one");
+            }
+        }
+    }
+
+    /// <exception cref="WebStartException">A value is no origin: a browser would never send it.</exception>
+    internal static void CheckOrigins(IReadOnlyList<string> origins)
+    {
+        foreach (string origin in origins)
+        {
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out Uri? address) || address.Scheme is not ("http" or "https") || address.GetLeftPart(UriPartial.Authority) != origin.ToLowerInvariant())
+            {
+                throw new WebStartException($"--cors {origin}: must be an origin such as https://farm.example.org, without a path");
             }
         }
     }
@@ -179,6 +200,9 @@ public sealed class FarmWebServer : IAsyncDisposable
         }).Produces<string>(200, "text/plain");
         app.MapOpenApi();
     }
+
+    [LoggerMessage(1, LogLevel.Error, "{Reason}; the keys stay as they were")]
+    private static partial void KeysStay(ILogger logger, string reason);
 
     private sealed class MetersRefresh(FarmMeters meters) : BackgroundService
     {

@@ -51,6 +51,19 @@ internal static class Wire
             Finite(status.BusyShare), [.. status.Slots.Select(slot => new WorkerSlot(slot.Activity, slot.Rows, slot.JobIds, slot.Since))]);
     }
 
+    /// <summary>A worker as one who is no admin may see it: its id says which it is, not where; slots name the asker's own jobs.</summary>
+    public static Worker WorkerOf(WorkerView worker, IReadOnlySet<string> ownJobs)
+    {
+        Worker whole = Worker(worker);
+        return whole with
+        {
+            Id = "worker-" + whole.Id[(whole.Id.LastIndexOf('-') + 1)..], // the rest is host and process id
+            Host = null,
+            ProcessId = null,
+            Slots = [.. whole.Slots.Select(slot => slot with { Jobs = [.. slot.Jobs.Where(ownJobs.Contains)] })],
+        };
+    }
+
     public static CacheReport Cache(FarmCounters counters) => new(
         "cache", counters.Cache.MemoryHits, counters.Cache.DiskHits, counters.Cache.Misses, counters.Cache.SharedFlights, counters.Cache.Evictions,
         counters.Cache.CorruptEntries, counters.Cache.MemoryBytes, counters.Cache.DiskBytes, counters.Passes, counters.PassesAgain,

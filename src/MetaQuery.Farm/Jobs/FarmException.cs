@@ -61,6 +61,9 @@ public sealed class HeadBrokenException(Exception cause)
 /// <summary>A value of the job is out of range, or the prompt file is not usable.</summary>
 public sealed class JobSpecException(string message, Exception? inner = null) : FarmException(message, inner)
 {
+    /// <summary>The value that is wrong, as the web API names it, such as <c>samples_per_shard</c>; null where it is the prompts.</summary>
+    public string? Field { get; init; }
+
     public override int ExitCode => ExitCodes.InvalidInput;
 }
 

@@ -18,20 +18,20 @@ internal static class JobSpecValidator
             throw new JobSpecException("no out folder was given");
         }
 
-        Check(spec.ImagesPerPrompt, 1, MaxImagesPerPrompt, "images per prompt");
-        Check(spec.SamplesPerShard, 1, 10_000_000, "samples per shard");
-        Check(spec.Quality, 1, 100, "quality");
+        Check(spec.ImagesPerPrompt, 1, MaxImagesPerPrompt, "images per prompt", "images_per_prompt");
+        Check(spec.SamplesPerShard, 1, 10_000_000, "samples per shard", "samples_per_shard");
+        Check(spec.Quality, 1, 100, "quality", "quality");
         int steps = spec.NumInferenceSteps ?? model.DefaultNumInferenceSteps;
-        Check(steps, 1, limits.MaxInferenceSteps, "steps");
+        Check(steps, 1, limits.MaxInferenceSteps, "steps", "steps");
         int batchSize = spec.BatchSize ?? model.DefaultBatchSize;
-        Check(batchSize, 1, MaxBatchSize, "batch size");
+        Check(batchSize, 1, MaxBatchSize, "batch size", "batch_size");
         float guidance = spec.GuidanceScale ?? model.DefaultGuidanceScale;
         if (!(guidance >= 0 && guidance <= limits.MaxGuidanceScale))
         {
-            throw new JobSpecException($"guidance {guidance} is not between 0 and {limits.MaxGuidanceScale}");
+            throw new JobSpecException($"guidance {guidance} is not between 0 and {limits.MaxGuidanceScale}") { Field = "guidance" };
         }
 
-        PromptSource.CheckText(spec.NegativePrompt, "the negative prompt", mayBeEmpty: true);
+        PromptSource.CheckText(spec.NegativePrompt, "the negative prompt", mayBeEmpty: true, field: "negative_prompt");
         ImageSize size = spec.Size ?? model.DefaultSize;
         CheckSide(size.HeightPixels, "height", model);
         CheckSide(size.WidthPixels, "width", model);
@@ -70,11 +70,11 @@ internal static class JobSpecValidator
         }
     }
 
-    private static void Check(int value, int least, int most, string what)
+    private static void Check(int value, int least, int most, string what, string? field = null)
     {
         if (value < least || value > most)
         {
-            throw new JobSpecException($"{what} {value} is not between {least} and {most}");
+            throw new JobSpecException($"{what} {value} is not between {least} and {most}") { Field = field };
         }
     }
 

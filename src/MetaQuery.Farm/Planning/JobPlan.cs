@@ -68,13 +68,13 @@ internal sealed class JobPlan
             cancellationToken);
         if (source.Count > long.MaxValue / settings.ImagesPerPrompt)
         {
-            throw new JobSpecException($"{source.Count} prompts with {settings.ImagesPerPrompt} images each are too many");
+            throw new JobSpecException($"{source.Count} prompts with {settings.ImagesPerPrompt} images each are too many") { Field = "images_per_prompt" };
         }
 
         long shards = ShardLayout.For(source.Count * settings.ImagesPerPrompt, settings.SamplesPerShard).ShardCount(source.Count * settings.ImagesPerPrompt);
         if (shards > MaxShards)
         {
-            throw new JobSpecException($"the job would have {shards} shards of {settings.SamplesPerShard} samples; it may have {MaxShards}: take larger ones");
+            throw new JobSpecException($"the job would have {shards} shards of {settings.SamplesPerShard} samples; it may have {MaxShards}: take larger ones") { Field = "samples_per_shard" };
         }
 
         (ulong[] repeated, long unique) = FindRepeated([.. captions]);

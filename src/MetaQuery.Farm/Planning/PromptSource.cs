@@ -89,24 +89,24 @@ internal abstract class PromptSource
     }
 
     /// <summary>The rules a prompt file's text has, for text that comes by option.</summary>
-    internal static void CheckText(string text, string what, bool mayBeEmpty)
+    internal static void CheckText(string text, string what, bool mayBeEmpty, string? field = null)
     {
         int most = new PromptLimits().MaxPromptCharacters;
         if (!mayBeEmpty && string.IsNullOrWhiteSpace(text))
         {
-            throw new JobSpecException($"{what} is empty");
+            throw new JobSpecException($"{what} is empty") { Field = field };
         }
 
         if (text.Length > most)
         {
-            throw new JobSpecException($"{what} has {text.Length} characters; at most {most} are taken");
+            throw new JobSpecException($"{what} has {text.Length} characters; at most {most} are taken") { Field = field };
         }
 
         for (int i = 0; i < text.Length; i++)
         {
             if (text[i] == '\0' || (char.IsSurrogate(text[i]) && !char.IsSurrogatePair(text, i++)))
             {
-                throw new JobSpecException($"{what} is not valid text: a NUL or half a surrogate pair at character {i}");
+                throw new JobSpecException($"{what} is not valid text: a NUL or half a surrogate pair at character {i}") { Field = field };
             }
         }
     }

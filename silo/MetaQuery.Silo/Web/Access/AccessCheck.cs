@@ -7,6 +7,7 @@ namespace MetaQuery.Silo.Web;
 internal sealed class AccessCheck(RequestDelegate next, ApiKeyRing keys, UrlSigner signer, WebOptions options)
 {
     private const string Scheme = "Bearer ";
+    private static readonly string[] ProxyHeaders = ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"];
 
     public Task InvokeAsync(HttpContext context)
     {
@@ -28,7 +29,7 @@ internal sealed class AccessCheck(RequestDelegate next, ApiKeyRing keys, UrlSign
             return Caller.Local; // refuses to start off loopback without keys: FarmWebServer
         }
 
-        if (HttpMethods.IsGet(request.Method) && request.Query.ContainsKey("signature"))
+        if ((HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method)) && request.Query.ContainsKey("signature"))
         {
             return signer.Covers(request)
                 ? Caller.Signed
@@ -56,8 +57,15 @@ internal sealed class AccessCheck(RequestDelegate next, ApiKeyRing keys, UrlSign
             throw new ApiException(403, $"host {request.Host.Host} is not loopback, and this server has no keys", "Host", "wrong_host");
         }
 
+        // a proxy on this machine comes from loopback with everybody's requests
+        if (!keys.AreRequired && ProxyHeaders.FirstOrDefault(request.Headers.ContainsKey) is { } header)
+        {
+            throw new ApiException(403, $"this request came through a proxy ({header}), and this server has no keys: ./farm keys add --tenant NAME makes one", header, "proxy_without_keys");
+        }
+
+        // where a key is asked for, a page of another site has none to send
         string? origin = request.Headers.Origin;
-        if (origin is null || HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || HttpMethods.IsOptions(request.Method))
+        if (origin is null || keys.AreRequired || HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || HttpMethods.IsOptions(request.Method))
         {
             return;
         }

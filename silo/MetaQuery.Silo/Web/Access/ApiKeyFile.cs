@@ -17,7 +17,7 @@ public sealed class ApiKeyFile
     public ApiKeyFile(string dataFolder) => _path = Path.Combine(dataFolder, Name);
 
     /// <summary>All keys, also revoked ones; none where there is no file.</summary>
-    /// <exception cref="ApiKeyException">The file is damaged.</exception>
+    /// <exception cref="ApiKeyException">The file is damaged, or cannot be read.</exception>
     public IReadOnlyList<ApiKey> Read()
     {
         try
@@ -34,6 +34,10 @@ public sealed class ApiKeyFile
         catch (JsonException exception)
         {
             throw new ApiKeyException($"{_path}: not a keys.json of this program: {exception.Message}", exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new ApiKeyException($"{_path}: cannot be read: {exception.Message}", exception);
         }
     }
 
@@ -84,11 +88,8 @@ public sealed class ApiKeyFile
 
     private void Write(IReadOnlyList<ApiKey> keys)
     {
-        AtomicFile.WriteAllBytes(_path, JsonSerializer.SerializeToUtf8Bytes(new KeysDocument(Version, keys), KeysJson.Default.KeysDocument));
-        if (!OperatingSystem.IsWindows())
-        {
-            File.SetUnixFileMode(_path, UnixFileMode.UserRead | UnixFileMode.UserWrite); // hashes are no keys, but nobody else's business either
-        }
+        // hashes are no keys, but nobody else's business either
+        PrivateFile.Write(_path, JsonSerializer.SerializeToUtf8Bytes(new KeysDocument(Version, keys), KeysJson.Default.KeysDocument));
     }
 }
 

@@ -14,6 +14,7 @@ public sealed class ApiKeyRing : ITenantDirectory
     private readonly Lock _looking = new();
     private long _looked;
     private State _state;
+    private string? _complaint;
 
     /// <param name="file">Null for a server without keys.</param>
     /// <exception cref="ApiKeyException">The file is damaged.</exception>
@@ -23,6 +24,9 @@ public sealed class ApiKeyRing : ITenantDirectory
         _state = State.Of(file, wereRequired: false);
         _looked = _time.GetTimestamp();
     }
+
+    /// <summary>Told, once for each change of the file, why keys.json could not be followed: the keys stay as they were.</summary>
+    public event Action<string>? Unreadable;
 
     /// <summary>Whether everybody has to show a key: from the first key on, and also when all have been revoked or the file is gone.</summary>
     public bool AreRequired => Look().AreRequired;
@@ -58,6 +62,21 @@ public sealed class ApiKeyRing : ITenantDirectory
                 if (_file.Stamp() != _state.Stamp)
                 {
                     Volatile.Write(ref _state, State.Of(_file, _state.AreRequired));
+                    _complaint = null;
+                }
+            }
+            catch (Exception exception) when (exception is ApiKeyException or IOException or UnauthorizedAccessException)
+            {
+                // whoever damaged the file must not open the farm; it is looked at again each second
+                if (_state is { AreRequired: false })
+                {
+                    Volatile.Write(ref _state, _state with { AreRequired = true });
+                }
+
+                if (_complaint != exception.Message)
+                {
+                    _complaint = exception.Message;
+                    Unreadable?.Invoke(exception.Message);
                 }
             }
             finally

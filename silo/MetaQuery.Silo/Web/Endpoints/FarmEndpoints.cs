@@ -15,7 +15,9 @@ internal static class FarmEndpoints
         routes.Add("GET", "/v1/workers", "listWorkers", "Workers with their slots and present work.", async (HttpContext context) =>
         {
             IReadOnlyList<WorkerView> workers = await farm.ListWorkersAsync(context.RequestAborted);
-            return Answer(new WorkerList(Wire.List, [.. workers.Select(Wire.Worker)]), FarmJson.Default.WorkerList);
+            Caller caller = Caller.Of(context);
+            HashSet<string>? own = caller.IsAdmin ? null : await OwnJobsAsync(farm, workers, caller.Tenant, context.RequestAborted);
+            return Answer(new WorkerList(Wire.List, [.. workers.Select(worker => own is null ? Wire.Worker(worker) : Wire.WorkerOf(worker, own))]), FarmJson.Default.WorkerList);
         }).Produces<WorkerList>();
 
         routes.Add("POST", "/v1/workers/{id}/drain", "drainWorker", "Asks a worker to finish what it has begun and to leave.", async (HttpContext context, string id) =>
@@ -59,5 +61,29 @@ internal static class FarmEndpoints
                 ? Answer(new Health("ready"), FarmJson.Default.Health)
                 : Answer(new Health("not_ready", readiness.Reason), FarmJson.Default.Health, StatusCodes.Status503ServiceUnavailable);
         }).Produces<Health>().Produces<Health>(503);
+
+        // some probes and load balancers ask with HEAD
+        routes.Add("HEAD", "/healthz", "headHealth", "As GET.", (HttpContext _) => TypedResults.Ok()).ExcludeFromDescription();
+        routes.Add("HEAD", "/readyz", "headReadiness", "As GET.", (HttpContext _) =>
+            TypedResults.StatusCode(farm.Readiness.IsReady ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable)).ExcludeFromDescription();
+    }
+
+    // of the jobs that workers hold now, the tenant's
+    private static async Task<HashSet<string>> OwnJobsAsync(IFarm farm, IReadOnlyList<WorkerView> workers, string tenant, CancellationToken cancellationToken)
+    {
+        var own = new HashSet<string>(StringComparer.Ordinal);
+        foreach (string id in workers.SelectMany(worker => worker.Status.Slots).SelectMany(slot => slot.JobIds).Distinct(StringComparer.Ordinal))
+        {
+            try
+            {
+                own.Add((await farm.GetAsync(new JobReference(id, tenant), cancellationToken)).Id);
+            }
+            catch (JobNotFoundException)
+            {
+                // another tenant's, or gone since
+            }
+        }
+
+        return own;
     }
 }

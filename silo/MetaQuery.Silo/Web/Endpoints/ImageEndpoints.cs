@@ -22,7 +22,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
     public void Map(IEndpointRouteBuilder routes) =>
         routes.Add("POST", "/v1/images/generations", "generateImages", "Makes pictures of a prompt and answers with them, as OpenAI's.", async (HttpContext context) =>
             Answer(await GenerateAsync(context), FarmJson.Default.ImageResponse))
-            .Accepts<ImageRequest>("application/json").WithMetadata(new IdempotencyKeyHeader()).Produces<ImageResponse>().Refuses(400, 404, 409, 413, 415, 429, 504);
+            .Accepts<ImageRequest>("application/json").WithMetadata(new IdempotencyKeyHeader()).Produces<ImageResponse>().Refuses(400, 404, 409, 413, 415, 422, 429, 504);
 
     /// <summary>Whether a model's name stands for the farm's one model: its own, or those that OpenAI's clients send unasked.</summary>
     public static bool IsServed(string? name, ImageModelInfo model) =>
@@ -169,8 +169,8 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
             ? new ImageResponse(
                 job.CreatedAt.ToUnixTimeSeconds(), images, request.OutputFormat ?? "png", Wire.Size(job.Settings.Size), reasons is [] ? null : reasons)
             : throw new ApiException(
-                job.State == JobState.Cancelled ? 409 : 500,
+                422, // clients of OpenAI try 409 and 500 again, and would wait for the same end once more
                 job.State == JobState.Cancelled ? $"the request was cancelled: {job.Reason ?? "by its job"}" : $"no picture could be made: {job.Reason ?? reasons.FirstOrDefault() ?? "its job says no reason"}",
-                code: "generation_failed");
+                code: "generation_failed", type: "server_error");
     }
 }

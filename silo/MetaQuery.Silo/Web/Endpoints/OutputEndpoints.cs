@@ -30,12 +30,15 @@ internal sealed class OutputEndpoints(IFarm farm, ApiKeyRing keys, UrlSigner sig
             return Answer(Wire.Sample(content.Sample, ImageUrl(id, content.Sample.Position)), FarmJson.Default.Sample);
         }).Produces<Sample>().Refuses(400, 404);
 
-        routes.Add("GET", "/v1/jobs/{id}/samples/{position}/image", "getImage", "A sample's picture.", async (HttpContext context, string id, string position) =>
+        MapImage("GET", "getImage").Produces(200, contentType: "image/png", additionalContentTypes: ["image/jpeg", "image/webp"]).Refuses(400, 404);
+        MapImage("HEAD", "headImage").ExcludeFromDescription();
+
+        RouteHandlerBuilder MapImage(string method, string name) => routes.Add(method, "/v1/jobs/{id}/samples/{position}/image", name, "A sample's picture.", async (HttpContext context, string id, string position) =>
         {
             SampleContent content = await farm.ReadSampleAsync(Caller.Job(context, id), Position(position), context.RequestAborted);
             context.Response.Headers.CacheControl = "private, max-age=3600";
             return TypedResults.Bytes(content.Image, content.MediaType, entityTag: Tag(Convert.ToHexStringLower(SHA256.HashData(content.Image.Span))), enableRangeProcessing: true);
-        }).Produces(200, contentType: "image/png", additionalContentTypes: ["image/jpeg", "image/webp"]).Refuses(400, 404);
+        });
 
         routes.Add("GET", "/v1/jobs/{id}/files", "listFiles", "What can be downloaded.", async (HttpContext context, string id) =>
         {

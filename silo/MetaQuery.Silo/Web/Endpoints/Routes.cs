@@ -22,7 +22,7 @@ internal static class Routes
         return route;
     }
 
-    public static IResult Answer<T>(T value, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK) => TypedResults.Json(value, type, statusCode: status);
+    public static IResult Answer<T>(T value, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK) => TypedResults.Json(value, ApiJson.Of(type), statusCode: status);
 
     public static IResult Answer(Job job, int status = StatusCodes.Status200OK) => Answer(job, FarmJson.Default.Job, status);
 

@@ -42,6 +42,12 @@ internal sealed class JobEventHub(string? resumedFrom)
         Task reading = ReadAsync(farm, job, resumedFrom, channel.Writer, stop);
         try
         {
+            if (resumedFrom is not null)
+            {
+                // the farm says only what its first watcher missed: who comes without an id needs a snapshot
+                await SeedAsync(farm, job, stop);
+            }
+
             while (await channel.Reader.WaitToReadAsync(stop))
             {
                 var merged = new Merged();
@@ -85,7 +91,7 @@ internal sealed class JobEventHub(string? resumedFrom)
     {
         lock (_lock)
         {
-            if (_sequence == 0 || sequence == _sequence)
+            if (_latest is null || sequence == _sequence)
             {
                 return ([], _changed.Task, _hasEnded);
             }
@@ -163,13 +169,24 @@ internal sealed class JobEventHub(string? resumedFrom)
         _changed.TrySetResult();
     }
 
-    private string LastId() => _frames.Last().Id;
+    private async Task SeedAsync(IFarm farm, JobReference job, CancellationToken stop)
+    {
+        JobView now = await farm.GetAsync(job, stop);
+        lock (_lock)
+        {
+            _latest = now;
+            (TaskCompletionSource changed, _changed) = (_changed, NewSignal());
+            changed.SetResult();
+        }
+    }
+
+    private string LastId() => _frames.Count > 0 ? _frames.Last().Id : resumedFrom!;
 
     private static byte[] Write(string id, string type, JobView job, IReadOnlyList<long> samples)
     {
         using var text = new MemoryStream();
         text.Write(Encoding.UTF8.GetBytes($"id: {id}\nevent: {type}\ndata: "));
-        JsonSerializer.Serialize(text, new JobEventData(Wire.Job(job), samples), FarmJson.Default.JobEventData);
+        JsonSerializer.Serialize(text, new JobEventData(Wire.Job(job), samples), ApiJson.Of(FarmJson.Default.JobEventData));
         text.Write("\n\n"u8);
         return text.ToArray();
     }

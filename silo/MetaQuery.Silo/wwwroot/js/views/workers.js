@@ -112,7 +112,7 @@ function workerCard({ nameOf, mayDrain, onDone, onError }) {
       }
       setAttribute(drain, 'aria-label', `Drain ${next.id}`);
       drain.hidden = next.state !== 'running' || !mayDrain();
-      setText(about, [`${next.host}, process ${next.process_id}`, next.roles.join(' + '), next.device, `lane ${next.lane}`, `since ${moment(next.started_at)}`,
+      setText(about, [...(next.host === null ? [] : [`${next.host}, process ${next.process_id}`]), next.roles.join(' + '), next.device, `lane ${next.lane}`, `since ${moment(next.started_at)}`,
         silent ? `last heard of ${duration(next.seconds_since_heartbeat)} ago` : null].filter(Boolean).join(' · '));
       showFigures(next);
       keyed(slots, next.slots.map((slot, index) => ({ ...slot, index })), (slot) => slot.index, (slot) => slotLine(slot, nameOf));
