@@ -26,7 +26,9 @@ internal static class Failure
         if (command.Subcommands.Count > 0)
         {
             var known = string.Join(", ", command.Subcommands.Select(c => c.Name));
-            error = result.UnmatchedTokens.Count > 0 ? $"'{result.UnmatchedTokens[0]}' is no command; there are {known}" : $"{command.Name} needs one of: {known}";
+            error = result.UnmatchedTokens.Count > 0 ? $"'{result.UnmatchedTokens[0]}' is no command; there are {known}"
+                : command.Action is not null ? error // runs by itself: what is wrong is one of its options
+                : $"{command.Name} needs one of: {known}";
         }
 
         return new UsageException($"{error.TrimEnd('.')}; ./farm {Path(result)}--help shows what is right");

@@ -7,7 +7,7 @@ namespace MetaQuery.Cli.Tests;
 internal sealed partial class CliProcess : IDisposable
 {
     private const int Interrupt = 2; // SIGINT
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
     private readonly Process process;
     private readonly Task<string> output;
     private readonly Task<string> error;

@@ -19,6 +19,20 @@ public class OutputTests
     }
 
     [Theory]
+    [InlineData("completed", 0)]
+    [InlineData("completed_with_errors", 6)]
+    [InlineData("failed", 8)]
+    [InlineData("cancelled", 9)]
+    public void A_watched_job_s_end_has_an_exit_code_of_its_own(string state, int expected)
+    {
+        var settings = new Client.JobSettings("64x64", 4, 4.5f, "", 0, 1, 10_000, "png", 95, 4);
+        var job = new Client.Job(
+            "job_1", "job", "fruit", "local", "bulk", state, null, new Client.JobCounts(1, 1, 1, 1, 1, 1, 0), 0, null, settings, [], null, DateTimeOffset.UnixEpoch, null, null, null);
+        Assert.Equal(expected, RemoteReport.ExitCodeOf(job));
+        Assert.Contains($"| {expected} |", File.ReadAllText(Path.Combine(TestKit.RepositoryFolders.Root, "docs", "cli.md")), StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData(59, "0:59")]
     [InlineData(3599, "59:59")]
     [InlineData(90061, "25:01:01")]

@@ -11,7 +11,7 @@ namespace MetaQuery.Cli.Tests;
 public class WorkerProcessTests
 {
     private static readonly string[] Captions = ["a red apple on a table", "a blue car", ""];
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     [Fact]
     public async Task Worker_processes_of_one_half_each_share_the_work_outlive_a_kill_and_drain_when_they_are_told_to()

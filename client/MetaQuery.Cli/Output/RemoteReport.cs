@@ -12,7 +12,8 @@ internal static class RemoteReport
     {
         JobStates.Completed => ExitCodes.Success,
         JobStates.CompletedWithErrors => ExitCodes.CompletedWithErrors,
-        JobStates.Cancelled => ExitCodes.Cancelled,
+        JobStates.Cancelled => ExitCodes.JobCancelled,
+        JobStates.Failed => ExitCodes.JobFailed,
         _ => ExitCodes.Unexpected,
     };
 

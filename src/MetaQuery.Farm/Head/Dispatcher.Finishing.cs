@@ -157,5 +157,5 @@ internal sealed partial class Dispatcher
 /// <summary>Nothing of a job succeeded.</summary>
 internal sealed class HopelessJobException(string message) : FarmException(message)
 {
-    public override int ExitCode => ExitCodes.CompletedWithErrors;
+    public override int ExitCode => ExitCodes.JobFailed;
 }

@@ -2,7 +2,7 @@ using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
 
-/// <summary>The client's exit codes; docs/jobs.md lists them. Append-only.</summary>
+/// <summary>The client's exit codes; docs/cli.md lists them. Append-only.</summary>
 public static class ExitCodes
 {
     public const int Success = 0;
@@ -25,6 +25,12 @@ public static class ExitCodes
 
     /// <summary>The farm's server or Redis cannot be reached, or takes nothing more now.</summary>
     public const int Unreachable = 7;
+
+    /// <summary>The job failed: nothing succeeded, or an error that is not one image's ended it.</summary>
+    public const int JobFailed = 8;
+
+    /// <summary>Somebody cancelled the job, or its deadline passed. A command that is stopped itself ends with <see cref="Cancelled"/>.</summary>
+    public const int JobCancelled = 9;
 
     /// <summary>Stopped by Ctrl-C; the same command goes on where it was.</summary>
     public const int Cancelled = 130;
@@ -92,5 +98,5 @@ public sealed class ModelMismatchException(string message) : FarmException(messa
 /// <summary>Not one of the images asked for could be made.</summary>
 public sealed class GenerationException(string message) : FarmException(message)
 {
-    public override int ExitCode => ExitCodes.CompletedWithErrors;
+    public override int ExitCode => ExitCodes.JobFailed;
 }

@@ -45,6 +45,9 @@ internal sealed class ToyServer : IAsyncDisposable
         return new ToyServer(owned, stop, serving, await listening.Task);
     }
 
+    /// <summary>Waits until its worker has joined.</summary>
+    public Task ReadyAsync() => Eventually.Async(async () => (await Http.GetAsync("/readyz")).IsSuccessStatusCode || (_serving.IsFaulted ? throw _serving.Exception! : false));
+
     public async ValueTask DisposeAsync()
     {
         Http.Dispose();

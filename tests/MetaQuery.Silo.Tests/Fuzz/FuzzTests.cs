@@ -25,7 +25,9 @@ public sealed class FuzzTests(ITestOutputHelper output)
     {
         int total = Number("METAQUERY_FUZZ", 2000), seed = Number("METAQUERY_FUZZ_SEED", 1);
         await using ToyServer host = await ToyServer.StartAsync();
+        await host.ReadyAsync(); // /readyz answers 503 until the worker has joined, as the document says of it
         JsonElement document = await (await host.Http.GetAsync("/openapi/v1.json")).JsonAsync();
+        Assert.True(document.GetProperty("paths").GetProperty("/readyz").GetProperty("get").GetProperty("responses").TryGetProperty("503", out _));
         IReadOnlyList<Operation> operations = RequestMaker.Read(document);
         var jobs = new JobPool();
         for (int i = 0; i < 5; i++)
