@@ -45,15 +45,28 @@ public sealed partial class FarmClient : IDisposable
     /// <summary>Takes a job whose prompts are a file, which is sent as it is read.</summary>
     /// <param name="prompts">The file's content; disposed by this call.</param>
     /// <param name="fileName">Its ending says how it is written: .txt, .jsonl or .csv.</param>
-    public Task<Job> UploadJobAsync(JobRequest job, Stream prompts, string fileName, string? idempotencyKey = null, CancellationToken cancellationToken = default)
+    public Task<Job> UploadJobAsync(JobRequest job, Stream prompts, string fileName, string? idempotencyKey = null, CancellationToken cancellationToken = default) =>
+        UploadJobAsync(job, prompts, fileName, [], idempotencyKey, cancellationToken);
+
+    /// <summary>The same with the pictures that its lines name.</summary>
+    /// <inheritdoc cref="UploadJobAsync(JobRequest, Stream, string, string?, CancellationToken)"/>
+    /// <param name="pictures">Each is opened when its turn comes.</param>
+    public Task<Job> UploadJobAsync(
+        JobRequest job, Stream prompts, string fileName, IReadOnlyList<PictureUpload> pictures, string? idempotencyKey = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(fileName);
+        ArgumentNullException.ThrowIfNull(pictures);
         var content = new MultipartFormDataContent
         {
             // the order matters: the server reads the file as it comes, knowing the job
             { JsonContent.Create(job, FarmJson.Default.JobRequest), "job" },
             { new StreamContent(prompts, 64 * 1024), "prompts", "prompts" + Path.GetExtension(fileName) },
         };
+        foreach (PictureUpload picture in pictures)
+        {
+            content.Add(new PictureContent(picture));
+        }
+
         return SendAsync(() => Keyed(new HttpRequestMessage(HttpMethod.Post, "v1/jobs") { Content = content }, idempotencyKey), FarmJson.Default.Job, Timeout.InfiniteTimeSpan, cancellationToken);
     }
 
@@ -112,6 +125,20 @@ public sealed partial class FarmClient : IDisposable
         SendAsync(
             () => Keyed(new HttpRequestMessage(HttpMethod.Post, "v1/images/generations") { Content = JsonContent.Create(request, FarmJson.Default.ImageRequest) }, idempotencyKey),
             FarmJson.Default.ImageResponse, Timeout.InfiniteTimeSpan, cancellationToken);
+
+    /// <summary>Makes pictures of pictures and waits for them.</summary>
+    /// <param name="pictures">Their files; <see cref="ImageEditRequest.Images"/> is not sent along.</param>
+    /// <param name="idempotencyKey">With one, a repetition after a broken connection gives the same pictures.</param>
+    public Task<ImageResponse> EditImagesAsync(
+        ImageEditRequest request, IReadOnlyList<byte[]> pictures, string? idempotencyKey = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentNullException.ThrowIfNull(pictures);
+        ImageEditRequest whole = request with { Images = [.. pictures.Select(picture => "data:application/octet-stream;base64," + Convert.ToBase64String(picture))] };
+        return SendAsync(
+            () => Keyed(new HttpRequestMessage(HttpMethod.Post, "v1/images/edits") { Content = JsonContent.Create(whole, FarmJson.Default.ImageEditRequest) }, idempotencyKey),
+            FarmJson.Default.ImageResponse, Timeout.InfiniteTimeSpan, cancellationToken);
+    }
 
     public void Dispose() => _http.Dispose();
 

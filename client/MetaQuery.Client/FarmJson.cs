@@ -17,6 +17,7 @@ namespace MetaQuery.Client;
 [JsonSerializable(typeof(Usage))]
 [JsonSerializable(typeof(Health))]
 [JsonSerializable(typeof(ImageRequest))]
+[JsonSerializable(typeof(ImageEditRequest))]
 [JsonSerializable(typeof(ImageResponse))]
 [JsonSerializable(typeof(Model))]
 [JsonSerializable(typeof(ModelList))]

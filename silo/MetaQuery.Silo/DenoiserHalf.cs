@@ -12,8 +12,15 @@ internal sealed class DenoiserHalf(ImageDenoiser denoiser, ImageModelInfo info) 
     public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken) => denoiser.Denoise(
         new ImageBatch(batch.HeightPixels, batch.WidthPixels, batch.NumInferenceSteps, batch.BatchSize,
         [
-            .. batch.Rows.Select(row => new ImageRow(row.Condition, row.NegativeCondition, row.GuidanceScale, row.Seed)),
-        ]),
+            .. batch.Rows.Select(row => new ImageRow(row.Condition, row.NegativeCondition, row.GuidanceScale, row.Seed)
+            {
+                ImageCondition = row.ImageCondition,
+                ImageGuidanceScale = row.ImageGuidanceScale,
+            }),
+        ])
+        {
+            ThreeBranches = batch.ThreeBranches,
+        },
         progress: null, cancellationToken);
 
     public void Dispose() => denoiser.Dispose();

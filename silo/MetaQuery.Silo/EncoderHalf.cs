@@ -4,17 +4,21 @@ using MetaQuery.Pipelines;
 namespace MetaQuery.Silo;
 
 /// <summary>The farm's view of the condition encoder, which all slots share.</summary>
-internal sealed class EncoderHalf(ConditionEncoder encoder, ConditionIdentity identity) : IConditionEncoder
+/// <param name="encoder">The loaded one.</param>
+/// <param name="identity">Of its conditions.</param>
+/// <param name="pictures">Where prompts' pictures are; null where there are none.</param>
+internal sealed class EncoderHalf(ConditionEncoder encoder, ConditionIdentity identity, IPictureSource? pictures) : IConditionEncoder
 {
     public ConditionIdentity Identity { get; } = identity;
 
     public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
     {
-        if (requests.Any(request => request.ImageHashes.Count > 0))
-        {
-            throw new NotSupportedException("pictures in a prompt are not supported by this model");
-        }
-
-        return encoder.Encode([.. requests.Select(request => request.Caption)], cancellationToken);
+        ArgumentNullException.ThrowIfNull(requests);
+        return encoder.Encode([.. requests.Select(request => new ConditionPrompt(request.Caption, [.. request.ImageHashes.Select(Picture)]))], cancellationToken);
     }
+
+    private PromptImage Picture(string name) => BlackPicture.TryParse(name, out int width, out int height)
+        ? PromptImage.Black(width, height)
+        : PromptImage.OfStored(
+            name, () => (pictures ?? throw new PictureException($"picture {name} cannot be had: this process was given no folder of pictures")).Read(name), PictureLimits.MaxPixels);
 }

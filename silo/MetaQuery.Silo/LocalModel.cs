@@ -1,4 +1,5 @@
 using MetaQuery.Farm;
+using MetaQuery.Imaging;
 using MetaQuery.Kernels;
 using MetaQuery.Pipelines;
 using TorchSharp;
@@ -88,8 +89,11 @@ public sealed class LocalModel : IFarmModel, IDisposable
         }
     }
 
-    public IConditionEncoder CreateEncoder() => new EncoderHalf(
-        _encoder ?? throw new InvalidOperationException("the half that makes conditions is not loaded"), Description.Conditions);
+    public IConditionEncoder CreateEncoder(IPictureSource? pictures = null) => new EncoderHalf(
+        _encoder ?? throw new InvalidOperationException("the half that makes conditions is not loaded"), Description.Conditions, pictures);
+
+    /// <summary>Pictures of prompts that went through the vision tower so far, black ones included; 0 where there is none.</summary>
+    public long PicturePasses => _text?.Model.PicturePasses ?? 0;
 
     public IImageDenoiser CreateDenoiser() => new DenoiserHalf(
         new ImageDenoiser(
@@ -121,7 +125,23 @@ public sealed class LocalModel : IFarmModel, IDisposable
                 $"{dtype}/bfloat16", numerics.ToString(), text.ConditionBytes),
             new ImageModelInfo(
                 folder.Revision, folder.Name, new ImageSize(image.DefaultSizePixels, image.DefaultSizePixels), image.SizeMultiplePixels, image.MinSizePixels,
-                image.MaxSidePixels, folder.Config.DefaultNumInferenceSteps, (float)folder.Config.DefaultGuidanceScale, DefaultBatchSize, numerics));
+                image.MaxSidePixels, folder.Config.DefaultNumInferenceSteps, (float)folder.Config.DefaultGuidanceScale, DefaultBatchSize, numerics))
+        {
+            PictureRefusal = text.Pictures is { } processor ? (width, height) => Refusal(processor, width, height) : null,
+        };
+    }
+
+    private static string? Refusal(IImageProcessor processor, int widthPixels, int heightPixels)
+    {
+        try
+        {
+            processor.Check(heightPixels, widthPixels);
+            return null;
+        }
+        catch (ImageFormatException exception)
+        {
+            return exception.Message;
+        }
     }
 
     private static void DisposeIfMade<T>(Task<T?> task)

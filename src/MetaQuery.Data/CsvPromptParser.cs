@@ -75,6 +75,8 @@ internal sealed class CsvPromptParser
                 PromptField.Seed => fields.SetSeed(cell),
                 PromptField.Steps => fields.SetSteps(cell, _limits),
                 PromptField.Guidance => fields.SetGuidance(cell, _limits),
+                PromptField.Images => SetImages(fields, cell),
+                PromptField.ImageGuidance => fields.SetImageGuidance(cell, _limits),
                 _ => fields.SetNegativePrompt(cell, _limits),
             };
             if (what is not null)
@@ -89,6 +91,28 @@ internal sealed class CsvPromptParser
         }
 
         return null;
+    }
+
+    /// <summary>One picture as it stands, or several as a JSON list.</summary>
+    private string? SetImages(PromptFields fields, string cell)
+    {
+        if (!cell.StartsWith('['))
+        {
+            return fields.SetImages([cell], _limits);
+        }
+
+        var reader = new Utf8JsonReader(Encoding.UTF8.GetBytes(cell));
+        try
+        {
+            reader.Read();
+            return JsonPromptParser.ReadTexts(ref reader, out List<string> images) && !reader.Read()
+                ? fields.SetImages(images, _limits)
+                : "the field \"images\" is no JSON list of texts";
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            return "the field \"images\" begins as a JSON list and is none";
+        }
     }
 
     private string? WriteOther(JsonEncodedText name, string cell)

@@ -104,6 +104,8 @@ internal sealed class JsonPromptParser(PromptLimits limits)
                 return fields.SetId(Encoding.ASCII.GetString(reader.ValueSpan), isNumber: true, limits);
             case PromptField.Id:
                 return WrongType(name, "a text or a number", reader.TokenType);
+            case PromptField.Images:
+                return ParseImages(ref reader, name, fields);
         }
 
         if (reader.TokenType != JsonTokenType.Number)
@@ -116,8 +118,42 @@ internal sealed class JsonPromptParser(PromptLimits limits)
         {
             PromptField.Seed => fields.SetSeed(number),
             PromptField.Steps => fields.SetSteps(number, limits),
+            PromptField.ImageGuidance => fields.SetImageGuidance(number, limits),
             _ => fields.SetGuidance(number, limits),
         };
+    }
+
+    private string? ParseImages(ref Utf8JsonReader reader, string name, PromptFields fields)
+    {
+        if (reader.TokenType == JsonTokenType.String)
+        {
+            return fields.SetImages([reader.GetString()!], limits);
+        }
+
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            return WrongType(name, "a list of texts", reader.TokenType);
+        }
+
+        return ReadTexts(ref reader, out List<string> images) ? fields.SetImages(images, limits) : WrongType(name, "a list of texts", JsonTokenType.None);
+    }
+
+    /// <summary>Reads a list of texts to its end, from its opening bracket on.</summary>
+    /// <returns>False where something else is in it.</returns>
+    public static bool ReadTexts(ref Utf8JsonReader reader, out List<string> texts)
+    {
+        texts = [];
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType != JsonTokenType.String)
+            {
+                return false;
+            }
+
+            texts.Add(reader.GetString()!);
+        }
+
+        return true;
     }
 
     private static string WrongType(string name, string right, JsonTokenType token)
@@ -128,6 +164,7 @@ internal sealed class JsonPromptParser(PromptLimits limits)
             JsonTokenType.StartArray => "an array",
             JsonTokenType.String => "a text",
             JsonTokenType.Number => "a number",
+            JsonTokenType.None => "a list of other things",
             _ => "true or false",
         };
         return $"the field \"{name}\" is {got}; it should be {right}";

@@ -13,6 +13,8 @@ internal enum PromptField
     Steps,
     Guidance,
     NegativePrompt,
+    Images,
+    ImageGuidance,
 }
 
 /// <summary>One prompt while it is put together. Every setter returns what is wrong, or null.</summary>
@@ -22,6 +24,8 @@ internal sealed class PromptFields
     private int? _steps;
     private float? _guidance;
     private string? _negativePrompt;
+    private IReadOnlyList<string>? _images;
+    private float? _imageGuidance;
     private bool _idIsNumber;
 
     public string? Prompt { get; private set; }
@@ -38,6 +42,8 @@ internal sealed class PromptFields
         "steps" or "num_inference_steps" => PromptField.Steps,
         "guidance" or "guidance_scale" => PromptField.Guidance,
         "negative_prompt" or "negative prompt" => PromptField.NegativePrompt,
+        "images" => PromptField.Images,
+        "image_guidance" or "image_guidance_scale" => PromptField.ImageGuidance,
         _ => PromptField.Other,
     };
 
@@ -50,13 +56,15 @@ internal sealed class PromptFields
     {
         Line = line,
         Index = index,
-        Prompt = Prompt!,
+        Prompt = Prompt ?? "",
         Id = Id,
         IdIsNumber = _idIsNumber,
         Seed = _seed,
         NumInferenceSteps = _steps,
         GuidanceScale = _guidance,
         NegativePrompt = _negativePrompt,
+        Images = _images ?? [],
+        ImageGuidanceScale = _imageGuidance,
         OtherFields = OtherFields,
     };
 
@@ -67,13 +75,61 @@ internal sealed class PromptFields
             return Twice("prompt");
         }
 
-        if (string.IsNullOrWhiteSpace(text))
-        {
-            return "the prompt is empty";
-        }
-
         Prompt = text;
         return CheckText("prompt", text, limits);
+    }
+
+    /// <summary>What only the whole line tells: a prompt may be empty where pictures speak for themselves.</summary>
+    public string? CheckWhole()
+    {
+        if (_images is not { Count: > 0 })
+        {
+            return Prompt is null ? "has no \"prompt\"" : string.IsNullOrWhiteSpace(Prompt) ? "the prompt is empty" : null;
+        }
+
+        if (string.IsNullOrWhiteSpace(Prompt))
+        {
+            Prompt = ""; // blanks alone are no caption, and the guidance of a reconstruction goes by that
+        }
+
+        return null;
+    }
+
+    public string? SetImages(IReadOnlyList<string> images, PromptLimits limits)
+    {
+        if (_images is not null)
+        {
+            return Twice("images");
+        }
+
+        _images = images;
+        if (images.Count > limits.MaxImages)
+        {
+            return $"the field \"images\" names {images.Count} pictures; a prompt may have {limits.MaxImages}";
+        }
+
+        for (int i = 0; i < images.Count; i++)
+        {
+            if (string.IsNullOrWhiteSpace(images[i]) || images[i].Contains('\0'))
+            {
+                return $"picture {i + 1} of the field \"images\" is no path and no data: URI";
+            }
+        }
+
+        return null;
+    }
+
+    public string? SetImageGuidance(ReadOnlySpan<char> text, PromptLimits limits)
+    {
+        if (_imageGuidance is not null)
+        {
+            return Twice("image_guidance_scale");
+        }
+
+        bool good = float.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out float guidance)
+            && guidance >= 0 && guidance <= limits.MaxGuidanceScale;
+        _imageGuidance = guidance;
+        return good ? null : $"image guidance {Shorten(text)} is not a number from 0 to {limits.MaxGuidanceScale}";
     }
 
     public string? SetNegativePrompt(string text, PromptLimits limits)

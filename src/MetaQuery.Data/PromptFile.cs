@@ -8,8 +8,14 @@ public sealed record PromptLimits
     /// <summary>UTF-16 code units of a prompt or a negative prompt.</summary>
     public int MaxPromptCharacters { get; init; } = 16_384;
 
-    /// <summary>Bytes of a line (.txt, .jsonl) or a record (.csv).</summary>
+    /// <summary>Bytes of a line (.txt) or a record (.csv).</summary>
     public int MaxLineBytes { get; init; } = 1 << 20;
+
+    /// <summary>Bytes of a .jsonl's line, which may hold pictures as data: URIs.</summary>
+    public int MaxJsonLineBytes { get; init; } = 48 << 20;
+
+    /// <summary>Pictures of one prompt.</summary>
+    public int MaxImages { get; init; } = 16;
 
     public int MaxIdCharacters { get; init; } = 256;
 
@@ -19,6 +25,8 @@ public sealed record PromptLimits
     public int MaxInferenceSteps { get; init; } = 1000;
 
     public float MaxGuidanceScale { get; init; } = 100;
+
+    internal int LineBytes(PromptFormat format) => format == PromptFormat.JsonLines ? MaxJsonLineBytes : MaxLineBytes;
 }
 
 /// <summary>What a pass over a whole prompt file found.</summary>

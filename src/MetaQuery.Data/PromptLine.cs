@@ -24,10 +24,24 @@ public sealed class PromptLine
 
     public string? NegativePrompt { get; init; }
 
+    /// <summary>The pictures that the prompt is about, as the file names them: paths relative to it, or data: URIs.</summary>
+    public IReadOnlyList<string> Images { get; init; } = [];
+
+    public float? ImageGuidanceScale { get; init; }
+
+    /// <summary>What <see cref="Images"/> turned out to be, once somebody has read them; empty until then.</summary>
+    public IReadOnlyList<LinePicture> Pictures { get; init; } = [];
+
     /// <summary>All other fields as the members of a JSON object without its braces, UTF-8, in the file's order and with the file's
     /// own spelling of every value; empty if there are none.</summary>
     public ReadOnlyMemory<byte> OtherFields { get; init; }
 }
+
+/// <summary>A picture of a prompt.</summary>
+/// <param name="Sha256">Of its file's bytes, lower-case hex.</param>
+/// <param name="WidthPixels">As its header says.</param>
+/// <param name="HeightPixels">As its header says.</param>
+public sealed record LinePicture(string Sha256, int WidthPixels, int HeightPixels);
 
 /// <summary>A line that is no valid prompt.</summary>
 /// <param name="Line">From 1.</param>

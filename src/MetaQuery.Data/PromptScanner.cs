@@ -20,7 +20,7 @@ internal sealed class PromptScanner : IDisposable
         _path = path;
         _format = format;
         _limits = limits;
-        _reader = new PromptLineReader(path, stream, limits.MaxLineBytes);
+        _reader = new PromptLineReader(path, stream, limits.LineBytes(format));
         _json = new JsonPromptParser(limits);
     }
 
@@ -149,10 +149,7 @@ internal sealed class PromptScanner : IDisposable
             PromptFormat.Csv => _csv!.Parse(bytes, fields),
             _ => fields.SetPrompt(Encoding.UTF8.GetString(bytes), _limits),
         };
-        if (what is null && fields.Prompt is null)
-        {
-            what = "has no \"prompt\"";
-        }
+        what ??= fields.CheckWhole();
 
         if (what is null && fields.Id is string id && !_ids.TryAdd(id, line, out long earlier))
         {
@@ -163,7 +160,7 @@ internal sealed class PromptScanner : IDisposable
     }
 
     private string Describe(PeekFault fault) => fault == PeekFault.TooLong
-        ? $"is longer than {_limits.MaxLineBytes} bytes; a prompt may have {_limits.MaxPromptCharacters} characters"
+        ? $"is longer than {_limits.LineBytes(_format)} bytes; a prompt may have {_limits.MaxPromptCharacters} characters"
             + (_format == PromptFormat.Csv ? " (is a quote not closed?)" : "")
         : "a quoted field is not closed before the file's end";
 

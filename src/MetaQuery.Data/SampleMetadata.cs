@@ -36,6 +36,9 @@ public sealed record SampleMetadata
     /// <summary>The negative prompt used, "" if none.</summary>
     public string NegativePrompt { get; init; } = "";
 
+    /// <summary>Of a prompt with pictures: how much it is guided by them; null for one without.</summary>
+    public float? ImageGuidanceScale { get; init; }
+
     /// <summary>UTF-8, one line, no newline at its end.</summary>
     /// <param name="imageSha256">Of the image file's bytes, lower-case hex; null inside the image file itself.</param>
     public byte[] ToJson(string? imageSha256 = null)
@@ -63,6 +66,18 @@ public sealed record SampleMetadata
             writer.WriteNumber("seed", Seed);
             writer.WriteNumber("steps", NumInferenceSteps);
             writer.WriteNumber("guidance", GuidanceScale);
+            if (ImageGuidanceScale is { } imageGuidance)
+            {
+                writer.WriteNumber("image_guidance", imageGuidance);
+                writer.WriteStartArray("images");
+                foreach (LinePicture picture in Prompt.Pictures)
+                {
+                    writer.WriteStringValue(picture.Sha256);
+                }
+
+                writer.WriteEndArray();
+            }
+
             writer.WriteNumber("width", WidthPixels);
             writer.WriteNumber("height", HeightPixels);
             writer.WriteString("model", ModelName);

@@ -9,17 +9,20 @@ namespace MetaQuery.Pipelines;
 public sealed class PromptImage
 {
     private readonly Func<RgbImage> _read;
+    private readonly Lazy<(int Width, int Height)> _size;
 
     /// <param name="hash">Equal hashes mean equal pixels; vision features are kept under it.</param>
     /// <param name="read">Gives the pixels; may be called more than once.</param>
     public PromptImage(string hash, int widthPixels, int heightPixels, Func<RgbImage> read) =>
-        (Hash, WidthPixels, HeightPixels, _read) = (hash, widthPixels, heightPixels, read);
+        (Hash, _size, _read) = (hash, new Lazy<(int, int)>((widthPixels, heightPixels)), read);
+
+    private PromptImage(string hash, Lazy<(int, int)> size, Func<RgbImage> read) => (Hash, _size, _read) = (hash, size, read);
 
     public string Hash { get; }
 
-    public int WidthPixels { get; }
+    public int WidthPixels => _size.Value.Width;
 
-    public int HeightPixels { get; }
+    public int HeightPixels => _size.Value.Height;
 
     /// <exception cref="ImageFormatException">The file is malformed behind its header, animated or too large.</exception>
     public RgbImage Read() => _read();
@@ -48,9 +51,25 @@ public sealed class PromptImage
             Convert.ToHexStringLower(SHA256.HashData(file.Span)), header.WidthPixels, header.HeightPixels, () => ImageDecoder.Decode(file.Span, maxPixels));
     }
 
+    /// <summary>A picture file that lies somewhere under its hash: it is fetched only where its features are not known.</summary>
+    /// <param name="sha256">Of the file, lower-case hexadecimal; whoever fetches it has compared it.</param>
+    /// <param name="fetch">Gives the file; may be called more than once.</param>
+    /// <param name="maxPixels">A picture of more is refused when it is read.</param>
+    public static PromptImage OfStored(string sha256, Func<ReadOnlyMemory<byte>> fetch, long maxPixels = ImageDecoder.DefaultMaxPixels) => new(
+        sha256,
+        new Lazy<(int, int)>(() =>
+        {
+            var header = ImageDecoder.IdentifyStill(fetch().Span, maxPixels);
+            return (header.WidthPixels, header.HeightPixels);
+        }),
+        () => ImageDecoder.Decode(fetch().Span, maxPixels));
+
     /// <summary>A black picture of the same size: what the unconditional branch sees.</summary>
-    public PromptImage Blackened() =>
-        new(string.Create(CultureInfo.InvariantCulture, $"black {WidthPixels} x {HeightPixels}"), WidthPixels, HeightPixels, () => new RgbImage(WidthPixels, HeightPixels));
+    public PromptImage Blackened() => Black(WidthPixels, HeightPixels);
+
+    /// <summary>A black picture, known by its size.</summary>
+    public static PromptImage Black(int widthPixels, int heightPixels) =>
+        new(string.Create(CultureInfo.InvariantCulture, $"black {widthPixels} x {heightPixels}"), widthPixels, heightPixels, () => new RgbImage(widthPixels, heightPixels));
 }
 
 /// <summary>What a condition is made of: pictures, then the caption.</summary>

@@ -49,6 +49,9 @@ public sealed class MllmInContext : IDisposable
     /// <exception cref="CheckpointException">Its files are missing or malformed.</exception>
     public VisionModel Vision => _vision.Value ?? throw new PipelineException("the model's language model reads no pictures: prompts with images need Qwen2.5-VL or LLaVA-OneVision");
 
+    /// <summary>Pictures that went through the vision tower so far; 0 where there is none.</summary>
+    public long PicturePasses => _vision.IsValueCreated ? _vision.Value?.Passes ?? 0 : 0;
+
     /// <summary>Reads the rows of the new tokens: kept apart, or as the last rows of a table that was grown.</summary>
     /// <param name="checkpoint">A MetaQuery checkpoint; read during the call only.</param>
     /// <returns>[N + 2, C], float32.</returns>

@@ -1,3 +1,4 @@
+using MetaQuery.Imaging;
 using MetaQuery.Models.Checkpoints;
 using MetaQuery.Models.Connector;
 using MetaQuery.Models.Mllm;
@@ -13,7 +14,8 @@ namespace MetaQuery.Pipelines;
 /// <summary>What shapes a condition besides the weights.</summary>
 /// <param name="TemplateSource">The chat template's text.</param>
 /// <param name="ConditionBytes">Of one condition, in bfloat16.</param>
-public sealed record TextModelTraits(string TemplateSource, int ConditionBytes);
+/// <param name="Pictures">What its prompts' pictures go through; null where it reads none.</param>
+public sealed record TextModelTraits(string TemplateSource, int ConditionBytes, IImageProcessor? Pictures);
 
 /// <summary>A model folder's first half, loaded: MLLM, queries, connector, tokenizer and chat template.</summary>
 public sealed class TextModel : IDisposable
@@ -70,7 +72,9 @@ public sealed class TextModel : IDisposable
         using var checkpoint = folder.OpenCheckpoint();
         Check(folder, config);
         return new TextModelTraits(
-            template.Source, folder.Config.NumMetaqueries * ReadConnectorConfig(folder.Config, config, checkpoint).OutputSize * sizeof(ushort));
+            template.Source, folder.Config.NumMetaqueries * ReadConnectorConfig(folder.Config, config, checkpoint).OutputSize * sizeof(ushort),
+            folder.IsGguf || MllmKinds.Of(HuggingFaceFolder.Open(folder.MllmPath).ReadConfig()) is var kind && kind == MllmKind.Text
+                ? null : ImageProcessors.Read(kind, folder.MllmPath, forConditions: true));
     }
 
     /// <summary>Loads the frozen LLM alone, to chat with.</summary>

@@ -200,7 +200,6 @@ public sealed class CoordinatorTests
         var items = new JobItems("job", plan, JobPriority.Bulk, null, keepAll: false);
         var line = new PlannedPrompt(
             plan.Source.Read().ElementAt((int)(position / ImagesPerPrompt)), new LineSettings(plan.Settings.NumInferenceSteps, plan.Settings.GuidanceScale, ""), []);
-        (ConditionKey condition, ConditionKey? negative) = items.Keys(line);
-        return items.Denoise(line, (int)(position % ImagesPerPrompt), condition, negative);
+        return items.Denoise(line, (int)(position % ImagesPerPrompt), items.Keys(PromptRequests.Of(line.Line, line.Settings)));
     }
 }

@@ -53,7 +53,7 @@ internal static class WatchingCrowd
 
         public ImageModelInfo Info => Description.Images;
 
-        public IConditionEncoder CreateEncoder() => this;
+        public IConditionEncoder CreateEncoder(IPictureSource? pictures = null) => this;
 
         public IImageDenoiser CreateDenoiser() => this;
 

@@ -14,18 +14,27 @@ internal static class GenerateCommand
 
     public static Command Create()
     {
-        var prompt = new Argument<string>("prompt") { Description = "What the pictures should show; - reads it from stdin." };
+        var prompt = new Argument<string>("prompt") { Description = "What the pictures should show; - reads it from stdin. With --image it may be \"\": make the picture again." };
+        var image = new Option<string[]>("--image") { Description = "A picture that the prompt is about; may be given several times.", HelpName = "FILE", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false };
         var images = Values.Number("--images", "How many pictures (default 1).", 1, 10_000, "-n");
         var outFolder = Values.Text("--out", "Folder for the pictures.", Path.Combine(".", "out", "generate"), "FOLDER");
         var sampling = new SamplingOptions();
-        var command = new Command("generate", "Make pictures of one prompt, and a contact sheet.") { prompt, images, outFolder };
+        var command = new Command("generate", "Make pictures of one prompt, and a contact sheet.") { prompt, image, images, outFolder };
         sampling.AddTo(command);
         command.SetAction((result, stop) =>
         {
+            var pictures = result.GetValue(image) ?? [];
+            if (Array.Find(pictures, path => !File.Exists(path)) is { } missing)
+            {
+                throw new UsageException($"--image {missing}: there is no such file");
+            }
+
+            var text = result.GetValue(prompt)!;
             var spec = sampling.Apply(
                 new JobSpec
                 {
-                    Prompts = [PromptFileCheck.Read(result.GetValue(prompt)!)],
+                    Prompts = [pictures.Length > 0 && string.IsNullOrWhiteSpace(text) ? "" : PromptFileCheck.Read(text)],
+                    Images = pictures,
                     OutFolder = result.GetValue(outFolder)!,
                     ImagesPerPrompt = result.GetValue(images) ?? 1,
                 },

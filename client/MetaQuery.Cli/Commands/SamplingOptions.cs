@@ -11,6 +11,7 @@ internal sealed class SamplingOptions
     private readonly Option<ImageSize?> size = Values.Size();
     private readonly Option<int?> steps = Values.Number("--steps", "Denoising steps (default: the model's).", 1, 1000);
     private readonly Option<float?> guidance = Values.Number("--guidance", "Guidance scale; 1 or less is none (default: the model's).", 0f, 100f);
+    private readonly Option<float?> imageGuidance = Values.ImageGuidance();
     private readonly Option<string> negativePrompt = Values.Text("--negative-prompt", "What the pictures should not show.", "", "TEXT");
     private readonly Option<Imaging.ImageFormat> format = Values.Format();
     private readonly Option<int?> quality = Values.Number("--quality", "Of jpg and webp (default 95).", 1, 100);
@@ -21,7 +22,7 @@ internal sealed class SamplingOptions
 
     public void AddTo(Command command)
     {
-        foreach (var option in (Option[])[model, seed, size, steps, guidance, negativePrompt, format, quality, dtype, batchSize, slots, threads])
+        foreach (var option in (Option[])[model, seed, size, steps, guidance, imageGuidance, negativePrompt, format, quality, dtype, batchSize, slots, threads])
         {
             command.Options.Add(option);
         }
@@ -33,6 +34,7 @@ internal sealed class SamplingOptions
         Size = result.GetValue(size),
         NumInferenceSteps = result.GetValue(steps),
         GuidanceScale = result.GetValue(guidance),
+        ImageGuidanceScale = result.GetValue(imageGuidance),
         NegativePrompt = result.GetValue(negativePrompt) ?? "",
         Format = result.GetValue(format),
         Quality = result.GetValue(quality) ?? spec.Quality,

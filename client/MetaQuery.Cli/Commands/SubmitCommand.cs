@@ -18,6 +18,7 @@ internal static class SubmitCommand
         var size = Values.Size();
         var steps = Values.Number("--steps", "Denoising steps (default: the model's).", 1, 1000);
         var guidance = Values.Number("--guidance", "Guidance scale; 1 or less is none (default: the model's).", 0f, 100f);
+        var imageGuidance = Values.ImageGuidance();
         var negative = Values.Text("--negative-prompt", "What the pictures should not show.", "", "TEXT");
         var seed = Values.Number("--seed", "Seed of the whole job; each picture's own is made of it (default 0).", 0UL, ulong.MaxValue);
         var shardSize = Values.Number("--shard-size", "Samples in a shard (default 10000).", 1, 10_000_000);
@@ -32,7 +33,7 @@ internal static class SubmitCommand
         var watch = new Option<bool>("--watch") { Description = "Stay until the job has ended." };
         var command = new Command("submit", "Send a prompt file to a farm's server.")
         {
-            file, name, images, size, steps, guidance, negative, seed, shardSize, format, quality, batchSize, interactive, skipInvalid, limit, timeout, key, watch,
+            file, name, images, size, steps, guidance, imageGuidance, negative, seed, shardSize, format, quality, batchSize, interactive, skipInvalid, limit, timeout, key, watch,
         };
         var server = new ServerOptions(command);
         command.SetAction(async (result, stop) =>
@@ -46,6 +47,7 @@ internal static class SubmitCommand
                 Size = result.GetValue(size) is { } pixels ? string.Create(CultureInfo.InvariantCulture, $"{pixels.WidthPixels}x{pixels.HeightPixels}") : null,
                 Steps = result.GetValue(steps),
                 Guidance = result.GetValue(guidance),
+                ImageGuidance = result.GetValue(imageGuidance),
                 NegativePrompt = result.GetValue(negative) is { Length: > 0 } text ? text : null,
                 Seed = result.GetValue(seed),
                 SamplesPerShard = result.GetValue(shardSize),
@@ -59,7 +61,7 @@ internal static class SubmitCommand
             };
             using var client = server.Connect(result);
             await using var prompts = File.OpenRead(path);
-            var job = await client.UploadJobAsync(request, prompts, path, result.GetValue(key), stop);
+            var job = await client.UploadJobAsync(request, prompts, path, PictureUploads.Of(path, stop), result.GetValue(key), stop);
             RemoteReport.Skipped(job);
             if (!result.GetValue(watch))
             {

@@ -23,6 +23,9 @@ internal static class Values
                 : null, $"a {(typeof(T) == typeof(float) || typeof(T) == typeof(double) ? "number" : "whole number")} from {least} to {most}"),
         };
 
+    public static Option<float?> ImageGuidance() =>
+        Number("--image-guidance", "How much pictures of a prompt guide; 1 or less is not at all (default: 1.5, and 3 where the prompt is empty).", 0f, 100f);
+
     public static Option<ImageSize?> Size() => new("--size")
     {
         Description = "Picture size in pixels: one number for both sides, or HEIGHTxWIDTH (default: the model's).",

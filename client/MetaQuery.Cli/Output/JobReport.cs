@@ -45,6 +45,17 @@ internal static class JobReport
         Skipped(plan.SkippedLines);
         var settings = plan.Settings;
         Console.WriteLine($"prompts:        {plan.Prompts} ({plan.UniquePrompts} to encode, and {plan.UniqueNegativePrompts} negative ones)");
+        if (plan.PromptsWithPictures > 0)
+        {
+            foreach (var line in plan.UnusableLines)
+            {
+                Console.Error.WriteLine(Failure.OneLine("cannot be made: " + line));
+            }
+
+            var unusable = plan.UnusablePrompts > 0 ? $", {plan.UnusablePrompts} of them cannot be made" : "";
+            Console.WriteLine($"with pictures:  {plan.PromptsWithPictures} prompts{unusable}");
+        }
+
         Console.WriteLine($"images:         {plan.Images} ({settings.ImagesPerPrompt} per prompt), {plan.AlreadyCommitted} of them made already");
         Console.WriteLine($"shards:         {plan.Shards} of up to {settings.SamplesPerShard} samples, about {Sizes.Bytes(plan.EstimatedBytes)} in {spec.OutFolder}");
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"settings:       {settings.Size}, {settings.NumInferenceSteps} steps, guidance {settings.GuidanceScale}, seed {settings.Seed}, {settings.Format.ToString().ToLowerInvariant()}, batches of {settings.BatchSize}"));

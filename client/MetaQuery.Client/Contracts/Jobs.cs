@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
+using System.Text.Json.Serialization;
 
 namespace MetaQuery.Client;
 
@@ -51,6 +52,10 @@ public sealed record JobRequest
     [Description("Guidance scale; 1 or less is none.")]
     [Range(0d, 100d)]
     public float? Guidance { get; init; }
+
+    [Description("Of prompts with pictures: how much those guide; 1 or less is not at all (default 1.5, and 3 for a prompt without text).")]
+    [Range(0d, 100d)]
+    public float? ImageGuidance { get; init; }
 
     [Description("What the pictures should not show.")]
     [MaxLength(MaxPromptCharacters)]
@@ -107,7 +112,12 @@ public sealed record JobCounts(long Prompts, long Images, long Planned, long Enc
 
 /// <param name="Size">WIDTHxHEIGHT.</param>
 public sealed record JobSettings(
-    string Size, int Steps, float Guidance, string NegativePrompt, ulong Seed, int ImagesPerPrompt, int SamplesPerShard, string Format, int Quality, int BatchSize);
+    string Size, int Steps, float Guidance, string NegativePrompt, ulong Seed, int ImagesPerPrompt, int SamplesPerShard, string Format, int Quality, int BatchSize)
+{
+    /// <summary>Of prompts with pictures, where the job states one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public float? ImageGuidance { get; init; }
+}
 
 /// <summary>A page of jobs, newest first.</summary>
 /// <param name="Next">For <c>after</c>; null on the last page.</param>

@@ -47,7 +47,12 @@ public static class EmbeddedServer
             await using (head)
             {
                 var cache = new ConditionCache(options.CacheMemoryBytes, new DiskConditionTier(folder.ConditionsPath, options.CacheDiskBytes));
-                using var worker = new WorkerHost(model, queue, registry, cache, new WorkerOptions { Slots = options.Slots, LeaseTime = LeaseTime });
+                using var worker = new WorkerHost(model, queue, registry, cache, new WorkerOptions
+                {
+                    Slots = options.Slots,
+                    LeaseTime = LeaseTime,
+                    Pictures = new PictureFolder(folder.PicturesPath),
+                });
                 await ServeAsync(head, queue, keys, worker, HeadServing.WithSecret(options, folder), listening, logging, stop);
             }
         }

@@ -57,6 +57,7 @@ public static class RedisWorker
                 Slots = options.Slots,
                 Device = options.Device,
                 LeaseTime = options.Farm.LeaseTime,
+                Pictures = new PictureFolder(DataFolder.PicturesOf(options.Farm.DataFolder)),
             });
             using CancellationTokenRegistration draining = drain.Register(host.Drain);
             joined(host.Info);

@@ -177,6 +177,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
         app.Services.GetRequiredService<OutputEndpoints>().Map(app);
         app.Services.GetRequiredService<EventEndpoint>().Map(app);
         app.Services.GetRequiredService<ImageEndpoints>().Map(app);
+        app.Services.GetRequiredService<ImageEndpoints>().MapEdits(app);
         FarmEndpoints.Map(app, farm, keys, DateTimeOffset.UtcNow);
         var meters = app.Services.GetRequiredService<FarmMeters>();
         var text = app.Services.GetRequiredService<IMetricsText>();

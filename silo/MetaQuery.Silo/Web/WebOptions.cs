@@ -21,6 +21,9 @@ public sealed record WebOptions
     /// <summary>Longest uploaded prompt file.</summary>
     public long MaxUploadBytes { get; init; } = 4L << 30;
 
+    /// <summary>Longest request for pictures that brings pictures along.</summary>
+    public long MaxPictureBytes { get; init; } = 64 << 20;
+
     /// <summary>Requests of one tenant; a burst of a tenth of it is taken at once. 0 for no limit.</summary>
     public int RequestsPerMinute { get; init; } = 6000;
 

@@ -77,7 +77,10 @@ internal static class Wire
 
     private static JobSettings Settings(ResolvedSettings settings) => new(
         Size(settings.Size), settings.NumInferenceSteps, settings.GuidanceScale, settings.NegativePrompt, settings.Seed, settings.ImagesPerPrompt,
-        settings.SamplesPerShard, Format(settings.Format), settings.Quality, settings.BatchSize);
+        settings.SamplesPerShard, Format(settings.Format), settings.Quality, settings.BatchSize)
+    {
+        ImageGuidance = settings.ImageGuidanceScale,
+    };
 
     // JSON has no number for it
     private static double Finite(double value) => double.IsFinite(value) ? value : 0;

@@ -2,7 +2,7 @@ namespace MetaQuery.Farm;
 
 /// <summary>One prompt whose condition is wanted. The empty caption is the unconditional prompt.</summary>
 /// <param name="Caption">The user's text, not yet templated; special tokens in it are the encoder's to neutralise.</param>
-/// <param name="ImageHashes">SHA-256 (lower-case hex) of each input picture, in order; empty for text alone.</param>
+/// <param name="ImageHashes">SHA-256 (lower-case hex) of each input picture's file, in order, or a <see cref="BlackPicture"/>'s name; empty for text alone.</param>
 public sealed record ConditionRequest(string Caption, IReadOnlyList<string> ImageHashes)
 {
     public ConditionRequest(string caption) : this(caption, []) { }
@@ -30,6 +30,7 @@ public interface IConditionEncoder
     ConditionIdentity Identity { get; }
 
     /// <returns>One condition per request, in order, each of <see cref="ConditionIdentity.ConditionBytes"/> bytes.</returns>
+    /// <exception cref="PictureException">A picture is not there, or the model reads none.</exception>
     /// <exception cref="OperationCanceledException">When <paramref name="cancellationToken"/> fires.</exception>
     IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken);
 }

@@ -7,7 +7,14 @@ namespace MetaQuery.Farm;
 /// <param name="NegativeCondition">What it made for the negative prompt (the empty one by default).</param>
 /// <param name="GuidanceScale">g of u + g·(c − u); 1 or less means no guidance. Rows of one batch are all guided or all not.</param>
 /// <param name="Seed">The image's own seed (<see cref="ImageSeed"/>): the noise is a function of it alone.</param>
-public sealed record DenoiseRow(ReadOnlyMemory<byte> Condition, ReadOnlyMemory<byte> NegativeCondition, float GuidanceScale, ulong Seed);
+public sealed record DenoiseRow(ReadOnlyMemory<byte> Condition, ReadOnlyMemory<byte> NegativeCondition, float GuidanceScale, ulong Seed)
+{
+    /// <summary>What it made for the negative prompt with the prompt's pictures, <see cref="NegativeCondition"/> being that of black ones; empty unless guided by pictures.</summary>
+    public ReadOnlyMemory<byte> ImageCondition { get; init; }
+
+    /// <summary>gi of u + gi·(ui − u) + g·(c − ui); 1 or less means that it is not guided by pictures. Rows of one batch all are or all are not.</summary>
+    public float ImageGuidanceScale { get; init; }
+}
 
 /// <summary>Rows that share size, step count and schedule.</summary>
 /// <param name="HeightPixels">Height of every picture.</param>
@@ -16,7 +23,11 @@ public sealed record DenoiseRow(ReadOnlyMemory<byte> Condition, ReadOnlyMemory<b
 /// <param name="BatchSize">The job's one batch shape: a denoiser pads fewer rows up to it.</param>
 /// <param name="Rows">Between 1 and <paramref name="BatchSize"/> rows.</param>
 public sealed record DenoiseBatch(
-    int HeightPixels, int WidthPixels, int NumInferenceSteps, int BatchSize, IReadOnlyList<DenoiseRow> Rows);
+    int HeightPixels, int WidthPixels, int NumInferenceSteps, int BatchSize, IReadOnlyList<DenoiseRow> Rows)
+{
+    /// <summary>Whether rows have the third branch of guidance, by pictures: part of the batch's shape.</summary>
+    public bool ThreeBranches { get; init; }
+}
 
 /// <summary>A picture size in pixels.</summary>
 public readonly record struct ImageSize(int HeightPixels, int WidthPixels)
@@ -59,8 +70,9 @@ public interface IFarmModel
     /// <summary>Both halves, the one that is not loaded included: slots that share a lane must agree on all of it.</summary>
     ModelDescription Description { get; }
 
+    /// <param name="pictures">Where the pictures of prompts are; null where there are none.</param>
     /// <exception cref="InvalidOperationException">This half is not loaded.</exception>
-    IConditionEncoder CreateEncoder();
+    IConditionEncoder CreateEncoder(IPictureSource? pictures = null);
 
     /// <exception cref="InvalidOperationException">This half is not loaded.</exception>
     IImageDenoiser CreateDenoiser();

@@ -90,6 +90,9 @@ public sealed record JobSubmission
     /// <summary><c>txt</c>, <c>jsonl</c> or <c>csv</c>, with <see cref="Prompts"/>.</summary>
     public string? PromptsFormat { get; init; }
 
+    /// <summary>The pictures that lines of <see cref="Prompts"/> name, each once; read to their end after the prompts. Lines may hold data: URIs besides.</summary>
+    public IAsyncEnumerable<UploadedPicture>? Pictures { get; init; }
+
     public required string Tenant { get; init; }
 
     /// <summary>For people; at most 200 characters.</summary>
@@ -105,6 +108,11 @@ public sealed record JobSubmission
     /// <summary>Longest time of one batch; null for the worker's limit.</summary>
     public TimeSpan? TaskTimeout { get; init; }
 }
+
+/// <summary>A picture that comes with a job.</summary>
+/// <param name="Name">As the prompts' lines name it: a key to look it up by, never a path.</param>
+/// <param name="File">Its bytes, at most <see cref="PictureLimits.MaxBytes"/>.</param>
+public sealed record UploadedPicture(string Name, ReadOnlyMemory<byte> File);
 
 /// <summary>A job as it stands.</summary>
 /// <param name="Reason">Why it failed, waits or was cancelled; null where there is nothing to say.</param>

@@ -2,7 +2,7 @@ using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
 
-/// <summary>The head's folder, held by one process: <c>lock</c>, <c>journal/</c>, <c>jobs/ID/</c>, <c>conditions/</c>, <c>inbox/</c>.</summary>
+/// <summary>The head's folder, held by one process: <c>lock</c>, <c>journal/</c>, <c>jobs/ID/</c>, <c>conditions/</c>, <c>inbox/</c>, <c>pictures/</c>.</summary>
 public sealed class DataFolder : IDisposable
 {
     private const string LockFileName = "lock";
@@ -26,6 +26,12 @@ public sealed class DataFolder : IDisposable
 
     /// <summary>The disk tier of the condition cache.</summary>
     public string ConditionsPath => Path.Combine(FullPath, "conditions");
+
+    /// <summary>The pictures that jobs' prompts are about, by hash; workers read them here.</summary>
+    public string PicturesPath => PicturesOf(FullPath);
+
+    /// <summary>The same in a data folder as a worker sees it.</summary>
+    public static string PicturesOf(string dataFolder) => Path.Combine(dataFolder, "pictures");
 
     /// <summary>Takes the folder; makes it where it is missing.</summary>
     /// <exception cref="DataFolderInUseException">A running head holds it.</exception>

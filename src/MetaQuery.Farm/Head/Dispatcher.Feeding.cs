@@ -74,7 +74,10 @@ internal sealed partial class Dispatcher
             try
             {
                 long burst = Math.Min(8 * target, (long)PromptsAtOnce * session.Plan.Settings.ImagesPerPrompt);
-                session.PlanAhead(target, target + burst);
+                if (session.PlanAhead(target, target + burst))
+                {
+                    await SettleAsync([session]).ConfigureAwait(false);
+                }
             }
             catch (Exception exception) when (exception is PromptFileException or IOException or UnauthorizedAccessException)
             {

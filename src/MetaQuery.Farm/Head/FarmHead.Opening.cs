@@ -14,7 +14,8 @@ public sealed partial class FarmHead
         {
             ModelDescription model = record.Lane!.Describe(_model);
             JobPlan plan = TakePlan(record.Id)?.For(model.Conditions, model.Images)
-                ?? JobPlan.Create(SpecOf(record), model.Conditions, model.Images, _stop.Token);
+                ?? JobPlan.Create(
+                    SpecOf(record), model.Conditions, model.Images, _stop.Token, KnownPictures(record));
             session = JobSession.Open(plan, _folder.OutPath(record.Id), new SessionOptions
             {
                 JobId = record.Id,
@@ -79,6 +80,7 @@ public sealed partial class FarmHead
             Size = settings.Size,
             NumInferenceSteps = settings.NumInferenceSteps,
             GuidanceScale = settings.GuidanceScale,
+            ImageGuidanceScale = settings.ImageGuidanceScale,
             NegativePrompt = settings.NegativePrompt,
             Seed = settings.Seed,
             SamplesPerShard = settings.SamplesPerShard,

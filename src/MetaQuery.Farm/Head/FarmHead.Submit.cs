@@ -85,10 +85,18 @@ public sealed partial class FarmHead
         string id = JobIds.Create(now);
         string folder = _folder.JobPath(id);
         bool isPromised = false;
+        using PictureShelf.Intake pictures = _pictures.Begin();
         try
         {
             (JobSpec spec, string format) = await StorePromptsAsync(submission, folder, cancellationToken).ConfigureAwait(false);
-            JobPlan plan = JobPlan.Create(spec with { OutFolder = _folder.OutPath(id) }, _model.Conditions, _model.Images, cancellationToken);
+            var input = new PictureInput
+            {
+                Open = await OpenerAsync(submission, pictures, cancellationToken).ConfigureAwait(false),
+                Keeper = pictures,
+                Refusal = _model.PictureRefusal,
+                IndexPath = Path.Combine(folder, PictureIndex.FileName),
+            };
+            JobPlan plan = JobPlan.Create(spec with { OutFolder = _folder.OutPath(id) }, _model.Conditions, _model.Images, cancellationToken, input);
             var record = new JobRecord
             {
                 Id = id,
@@ -123,6 +131,8 @@ public sealed partial class FarmHead
                 KeepPlan(id, plan);
             }
 
+            pictures.HandOver(folder);
+
             Wake();
             return ViewOf(record);
         }
@@ -150,6 +160,11 @@ public sealed partial class FarmHead
         if (submission.TaskTimeout is { } timeout && timeout <= TimeSpan.Zero)
         {
             throw new JobSpecException($"the task timeout {timeout.TotalSeconds} s is not above 0");
+        }
+
+        if (submission.Spec.Images.Count > 0)
+        {
+            throw new JobSpecException("pictures of literal prompts are taken in an embedded run only; a farm takes them with a prompt file that names them");
         }
 
         if (submission.Prompts is not null && submission.PromptsFormat is not ("txt" or "jsonl" or "csv"))

@@ -56,6 +56,7 @@ public sealed partial class FarmHead
             stream.End();
         }
 
+        _pictures.Release(_folder.JobPath(record.Id));
         RemoveFolder(_folder.JobPath(record.Id));
     }
 

@@ -22,6 +22,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _wake = new(0, 1);
     private readonly List<Task> _loops = [];
+    private readonly PictureShelf _pictures;
     private bool _isDisposed;
 
     private FarmHead(ModelDescription model, IWorkFeed feed, IWorkerRegistry workers, HeadOptions options, DataFolder folder, JobBoard board)
@@ -33,6 +34,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         _clock = options.Clock;
         _folder = folder;
         _board = board;
+        _pictures = new PictureShelf(new PictureFolder(folder.PicturesPath));
         _dispatcher = new Dispatcher(feed, workers, this, board.Ledger, options);
     }
 
@@ -146,6 +148,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         await _workers.RequireModelAsync(_model.Images.ModelRevision, _model.Conditions.ModelRevision, cancellationToken).ConfigureAwait(false);
         await _dispatcher.RecoverAsync(cancellationToken).ConfigureAwait(false);
         RemoveStrangers();
+        _pictures.Count(_board.List().Select(record => _folder.JobPath(record.Id)));
         foreach (JobRecord record in _board.List().Where(record => !record.IsFinal))
         {
             Turn(record.Id, JobSignal.Restarted);

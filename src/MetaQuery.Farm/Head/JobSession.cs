@@ -122,14 +122,21 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
     public static JobSession Open(JobPlan plan, ISampleStore store, SessionOptions options) => new(plan, options, store);
 
     /// <summary>Reads prompts ahead: see <see cref="JobCoordinator.PlanAhead"/>.</summary>
+    /// <returns>Whether some cannot be made, for <see cref="Settle"/> to write down.</returns>
     /// <exception cref="PromptFileException">The prompt file changed or cannot be read.</exception>
-    public void PlanAhead(long least, long most)
+    public bool PlanAhead(long least, long most)
     {
         lock (_gate)
         {
             long before = _coordinator.ImagesPlanned;
-            Stages.Time("plan", () => _coordinator.PlanAhead(least, most, _options.MostPromptsAhead));
+            IReadOnlyList<AbandonedImage> abandoned = Stages.Time("plan", () => _coordinator.PlanAhead(least, most, _options.MostPromptsAhead));
+            foreach (AbandonedImage image in abandoned)
+            {
+                _abandoned.Enqueue(image); // the line's own fault: no sign that the others will fail
+            }
+
             _isDirty |= _coordinator.ImagesPlanned != before;
+            return abandoned.Count > 0;
         }
     }
 

@@ -30,7 +30,7 @@ internal sealed class JobIdentity
     public static JobIdentity Create(JobPlan plan)
     {
         ResolvedSettings settings = plan.Settings;
-        return new JobIdentity(
+        List<(string, string)> fields =
         [
             ("prompts_sha256", plan.Source.Digest),
             ("prompts", Text(plan.PromptCount)),
@@ -50,7 +50,14 @@ internal sealed class JobIdentity
             ("conditions", ConditionKey.Create(plan.Conditions with { Numerics = "" }, new ConditionRequest("")).ToString()),
             ("dtype", plan.Images.Numerics.Dtype),
             ("prompts_format", plan.Source.Format), // the same bytes are other prompts under another extension
-        ]);
+        ];
+        if (plan.Pictures is { } pictures)
+        {
+            fields.Add(("pictures_sha256", pictures.Digest));
+            fields.Add(("image_guidance", settings.ImageGuidanceScale?.ToString("R", CultureInfo.InvariantCulture) ?? "default"));
+        }
+
+        return new JobIdentity(fields);
     }
 
     /// <summary>The content of job.json.</summary>

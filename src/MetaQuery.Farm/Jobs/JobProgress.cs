@@ -1,3 +1,4 @@
+using MetaQuery.Data;
 using MetaQuery.Imaging;
 
 namespace MetaQuery.Farm;
@@ -107,9 +108,34 @@ public sealed record ConditionCacheCounters(
 /// <param name="SkippedLines">Bad lines that would be skipped, the first 100.</param>
 public sealed record JobPlanSummary(
     long Prompts, long UniquePrompts, long UniqueNegativePrompts, long Images, long Shards, long EstimatedBytes, long AlreadyCommitted,
-    ResolvedSettings Settings, IReadOnlyList<string> SkippedLines);
+    ResolvedSettings Settings, IReadOnlyList<string> SkippedLines)
+{
+    /// <summary>Prompts with pictures.</summary>
+    public long PromptsWithPictures { get; init; }
+
+    /// <summary>Of these: prompts that cannot be made, a picture of theirs being unusable.</summary>
+    public long UnusablePrompts { get; init; }
+
+    /// <summary>The first of those, a line each.</summary>
+    public IReadOnlyList<string> UnusableLines { get; init; } = [];
+}
 
 /// <summary>A job's settings with the model's defaults filled in.</summary>
 public sealed record ResolvedSettings(
     ImageSize Size, int NumInferenceSteps, float GuidanceScale, string NegativePrompt, ulong Seed, int ImagesPerPrompt,
-    int SamplesPerShard, ImageFormat Format, int Quality, int BatchSize);
+    int SamplesPerShard, ImageFormat Format, int Quality, int BatchSize)
+{
+    private const float UsualImageGuidance = 1.5f;
+    private const float ReconstructionGuidance = 3;
+
+    /// <summary>Of prompts with pictures; null for the reference's: 3 where a picture is to be made again (an empty prompt), else 1.5.</summary>
+    public float? ImageGuidanceScale { get; init; }
+
+    /// <summary>As they hold for a line.</summary>
+    internal LineSettings Of(PromptLine line) => new(
+        line.NumInferenceSteps ?? NumInferenceSteps, line.GuidanceScale ?? GuidanceScale, line.NegativePrompt ?? NegativePrompt)
+    {
+        ImageGuidanceScale = line.Images.Count == 0 ? 0
+            : line.ImageGuidanceScale ?? ImageGuidanceScale ?? (line.Prompt.Length == 0 ? ReconstructionGuidance : UsualImageGuidance),
+    };
+}

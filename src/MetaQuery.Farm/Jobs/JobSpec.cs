@@ -14,6 +14,9 @@ public sealed record JobSpec
     /// <summary>Literal prompts, in place of a file.</summary>
     public IReadOnlyList<string>? Prompts { get; init; }
 
+    /// <summary>With <see cref="Prompts"/>: files of this machine, or data: URIs, of the pictures that all of them are about.</summary>
+    public IReadOnlyList<string> Images { get; init; } = [];
+
     /// <summary>The folder that takes shards and manifest.</summary>
     public required string OutFolder { get; init; }
 
@@ -21,6 +24,9 @@ public sealed record JobSpec
     public ImageSize? Size { get; init; }
     public int? NumInferenceSteps { get; init; }
     public float? GuidanceScale { get; init; }
+
+    /// <summary>Of prompts with pictures; null for 1.5, or 3 where the prompt is empty.</summary>
+    public float? ImageGuidanceScale { get; init; }
     public string NegativePrompt { get; init; } = "";
     public ulong Seed { get; init; }
     public int SamplesPerShard { get; init; } = 10_000;

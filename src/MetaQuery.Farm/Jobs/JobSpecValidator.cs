@@ -31,6 +31,16 @@ internal static class JobSpecValidator
             throw new JobSpecException($"guidance {guidance} is not between 0 and {limits.MaxGuidanceScale}") { Field = "guidance" };
         }
 
+        if (spec.ImageGuidanceScale is { } imageGuidance && !(imageGuidance >= 0 && imageGuidance <= limits.MaxGuidanceScale))
+        {
+            throw new JobSpecException($"image guidance {imageGuidance} is not between 0 and {limits.MaxGuidanceScale}") { Field = "image_guidance" };
+        }
+
+        if (spec.Images.Count > limits.MaxImages)
+        {
+            throw new JobSpecException($"{spec.Images.Count} pictures were given; a prompt may have {limits.MaxImages}") { Field = "image" };
+        }
+
         PromptSource.CheckText(spec.NegativePrompt, "the negative prompt", mayBeEmpty: true, field: "negative_prompt");
         ImageSize size = spec.Size ?? model.DefaultSize;
         CheckSide(size.HeightPixels, "height", model);
@@ -50,7 +60,10 @@ internal static class JobSpecValidator
 
         return new ResolvedSettings(
             size, steps, guidance, spec.NegativePrompt, spec.Seed, spec.ImagesPerPrompt, spec.SamplesPerShard, spec.Format,
-            spec.Format == Imaging.ImageFormat.Png ? 100 : spec.Quality, batchSize);
+            spec.Format == Imaging.ImageFormat.Png ? 100 : spec.Quality, batchSize)
+        {
+            ImageGuidanceScale = spec.ImageGuidanceScale,
+        };
     }
 
     /// <exception cref="JobSpecException">A value is out of range.</exception>

@@ -7,6 +7,8 @@ namespace MetaQuery.Farm;
 /// </remarks>
 internal sealed class JobCoordinator
 {
+    private const int MostAbandonedAtOnce = 4096; // so that lines that cannot be made do not pile up, nor hold up those that can
+
     private readonly IEnumerator<PlannedPrompt> _source;
     private readonly JobItems _items;
     private readonly Func<long, bool> _isSettled;
@@ -54,34 +56,42 @@ internal sealed class JobCoordinator
     public bool SourceEnded => _sourceEnded;
 
     /// <summary>Reads prompts once fewer than <paramref name="least"/> images are ahead, and then until <paramref name="most"/> are: encoders get them in bursts that fill a batch.</summary>
-    public void PlanAhead(long least, long most, int mostPrompts)
+    /// <returns>Images of prompts that cannot be made: given up at once.</returns>
+    public IReadOnlyList<AbandonedImage> PlanAhead(long least, long most, int mostPrompts)
     {
         if (_sourceEnded || ImagesAhead >= least)
         {
-            return;
+            return [];
         }
 
-        while (ImagesAhead < most && _waitingPrompts + _ready.Count < mostPrompts)
+        var abandoned = new List<AbandonedImage>();
+
+        while (ImagesAhead < most && abandoned.Count < MostAbandonedAtOnce && _waitingPrompts + _ready.Count < mostPrompts)
         {
             if (!_source.MoveNext())
             {
                 _sourceEnded = true;
-                return;
+                break;
             }
 
             PlannedPrompt line = _source.Current;
-            (ConditionKey condition, ConditionKey? negative) = _items.Keys(line);
-            var prompt = new Prompt(line, condition, negative);
-            ImagesAhead += line.Samples.Count;
             ImagesPlanned += line.Samples.Count;
-            _waitingPrompts++;
-            WaitFor(condition, line.Line.Prompt, isNegative: false).Prompts.Add(prompt);
-            if (negative is { } also && also != condition)
+            if (line.Fault is { } fault)
             {
-                prompt.Missing++;
-                WaitFor(also, line.Settings.NegativePrompt, isNegative: true).Prompts.Add(prompt);
+                abandoned.AddRange(line.Samples.Select(sample => new AbandonedImage(_items.Position(line, sample), line.Line, sample, fault)));
+                continue;
             }
+
+            PromptRequests requests = PromptRequests.Of(line.Line, line.Settings);
+            var prompt = new Prompt(line, _items.Keys(requests));
+            ImagesAhead += line.Samples.Count;
+            _waitingPrompts++;
+            Await(prompt, prompt.Keys.Condition, requests.Condition, isNegative: false);
+            Await(prompt, prompt.Keys.Images, requests.Images, isNegative: false);
+            Await(prompt, prompt.Keys.Negative, requests.Negative, isNegative: true);
         }
+
+        return abandoned;
     }
 
     /// <summary>A condition to ask for: each once, until <see cref="Encoded"/> or <see cref="EncodeFailed"/> ends it.</summary>
@@ -112,7 +122,7 @@ internal sealed class JobCoordinator
             long position = _items.Position(prompt.Line, sample);
             if (!_isSettled(position) && !_handedOutBefore.Contains(position))
             {
-                DenoiseItem item = _items.Denoise(prompt.Line, sample, prompt.Condition, prompt.Negative);
+                DenoiseItem item = _items.Denoise(prompt.Line, sample, prompt.Keys);
                 _out.Add(position, item);
                 return item;
             }
@@ -193,8 +203,11 @@ internal sealed class JobCoordinator
         }
 
         ImagesAhead++;
-        bool isNegative = key != item.Condition;
-        WaitFor(key, isNegative ? item.Settings.NegativePrompt : item.Prompt.Prompt, isNegative).Images.Add(item);
+        PromptRequests requests = PromptRequests.Of(item.Prompt, item.Settings);
+        (ConditionRequest request, bool isNegative) = key == item.Condition ? (requests.Condition, false)
+            : key == item.ImageCondition ? (requests.Images!, false)
+            : (requests.Negative!, true);
+        WaitFor(key, request, isNegative).Images.Add(item);
     }
 
     /// <summary>All that is out comes back: the queue lost it, or the job is paused.</summary>
@@ -215,12 +228,27 @@ internal sealed class JobCoordinator
         }
     }
 
-    private Waiting WaitFor(ConditionKey key, string caption, bool isNegative)
+    private void Await(Prompt prompt, ConditionKey? key, ConditionRequest? request, bool isNegative)
+    {
+        if (key is not { } named)
+        {
+            return;
+        }
+
+        List<Prompt> waiting = WaitFor(named, request!, isNegative).Prompts;
+        if (waiting.Count == 0 || waiting[^1] != prompt) // two branches may have one condition
+        {
+            prompt.Missing++;
+            waiting.Add(prompt);
+        }
+    }
+
+    private Waiting WaitFor(ConditionKey key, ConditionRequest request, bool isNegative)
     {
         if (!_waiting.TryGetValue(key, out Waiting? waiting))
         {
             _waiting.Add(key, waiting = new Waiting());
-            _unasked.Enqueue(_items.Encode(key, caption, isNegative));
+            _unasked.Enqueue(_items.Encode(key, request, isNegative));
         }
 
         return waiting;
@@ -232,12 +260,11 @@ internal sealed class JobCoordinator
         public List<DenoiseItem> Images { get; } = [];
     }
 
-    private sealed class Prompt(PlannedPrompt line, ConditionKey condition, ConditionKey? negative)
+    private sealed class Prompt(PlannedPrompt line, PromptKeys keys)
     {
         public PlannedPrompt Line { get; } = line;
-        public ConditionKey Condition { get; } = condition;
-        public ConditionKey? Negative { get; } = negative;
-        public int Missing { get; set; } = 1;
+        public PromptKeys Keys { get; } = keys;
+        public int Missing { get; set; }
         public int Next { get; set; }
         public bool IsDropped { get; set; }
     }

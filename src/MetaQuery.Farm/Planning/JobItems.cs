@@ -8,7 +8,7 @@ internal sealed class JobItems
     private readonly JobPriority _priority;
     private readonly TimeSpan? _timeout;
     private readonly Func<long, string> _sampleKey;
-    private readonly Func<string, bool> _isRepeated;
+    private readonly Func<ConditionRequest, bool> _isRepeated;
     private readonly bool _keepAll;
     private readonly ConditionKey.KeyMaker _keys;
     private (string Text, ConditionKey Key)? _lastNegative; // nearly always the job's one
@@ -30,38 +30,41 @@ internal sealed class JobItems
         _keys = new ConditionKey.KeyMaker(plan.Conditions);
     }
 
-    /// <summary>Names a prompt's conditions; the second is null without guidance.</summary>
-    public (ConditionKey Condition, ConditionKey? Negative) Keys(PlannedPrompt prompt)
-    {
-        ConditionKey condition = _keys.Create(new ConditionRequest(prompt.Line.Prompt));
-        if (!prompt.Settings.IsGuided)
-        {
-            return (condition, null);
-        }
+    /// <summary>Names a prompt's conditions.</summary>
+    public PromptKeys Keys(in PromptRequests requests) => new(
+        _keys.Create(requests.Condition), requests.Negative is { } negative ? NegativeKey(negative) : null,
+        requests.Images is { } images ? _keys.Create(images) : null);
 
-        string negative = prompt.Settings.NegativePrompt;
-        if (_lastNegative is not { } last || last.Text != negative)
-        {
-            _lastNegative = last = (negative, _keys.Create(new ConditionRequest(negative)));
-        }
-
-        return (condition, last.Key);
-    }
-
-    public EncodeItem Encode(ConditionKey key, string caption, bool isNegative) =>
-        new(key, new ConditionRequest(caption), KeepOnDisk: isNegative || _keepAll || _isRepeated(caption)) { Priority = _priority };
+    public EncodeItem Encode(ConditionKey key, ConditionRequest request, bool isNegative) =>
+        new(key, request, KeepOnDisk: isNegative || _keepAll || _isRepeated(request)) { Priority = _priority };
 
     public long Position(PlannedPrompt prompt, int sample) => PromptStream.Address(_settings, prompt, sample).Position;
 
-    public DenoiseItem Denoise(PlannedPrompt prompt, int sample, ConditionKey condition, ConditionKey? negative)
+    public DenoiseItem Denoise(PlannedPrompt prompt, int sample, in PromptKeys keys)
     {
         (long position, ulong seed) = PromptStream.Address(_settings, prompt, sample);
         return new DenoiseItem(
-            _jobId, position, _sampleKey(position), prompt.Line, prompt.Settings, sample, seed, condition, negative, _settings.Size, _settings.BatchSize,
+            _jobId, position, _sampleKey(position), prompt.Line, prompt.Settings, sample, seed, keys.Condition, keys.Negative, _settings.Size, _settings.BatchSize,
             _settings.Format, _settings.Quality)
         {
             Priority = _priority,
             Timeout = _timeout,
+            ImageCondition = keys.Images,
         };
+    }
+
+    private ConditionKey NegativeKey(ConditionRequest request)
+    {
+        if (request.ImageHashes.Count > 0)
+        {
+            return _keys.Create(request);
+        }
+
+        if (_lastNegative is not { } last || last.Text != request.Caption)
+        {
+            _lastNegative = last = (request.Caption, _keys.Create(request));
+        }
+
+        return last.Key;
     }
 }

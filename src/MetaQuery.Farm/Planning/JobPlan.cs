@@ -14,8 +14,9 @@ internal sealed class JobPlan
     private readonly ulong[] _repeatedCaptions;
 
     private JobPlan(PromptSource source, ResolvedSettings settings, ConditionIdentity conditions, ImageModelInfo images,
-        ulong[] repeatedCaptions, long uniquePrompts, long uniqueNegativePrompts)
+        ulong[] repeatedCaptions, long uniquePrompts, long uniqueNegativePrompts, JobPictures? pictures)
     {
+        Pictures = pictures;
         Source = source;
         Settings = settings;
         Conditions = conditions;
@@ -34,35 +35,66 @@ internal sealed class JobPlan
     public ShardLayout Layout { get; }
     public long UniquePrompts { get; }
     public long UniqueNegativePrompts { get; }
+
+    /// <summary>Null where no prompt names one.</summary>
+    public JobPictures? Pictures { get; }
     public long PromptCount => Source.Count;
     public long ImageCount { get; }
     public long ShardCount => (ImageCount + Layout.SamplesPerShard - 1) / Layout.SamplesPerShard;
 
     /// <summary>Whether this prompt comes more than once in the job, so that its condition is worth keeping on disk.</summary>
-    public bool IsRepeated(string caption) => _repeatedCaptions.Length > 0 && Array.BinarySearch(_repeatedCaptions, HashOf(caption)) >= 0;
+    public bool IsRepeated(ConditionRequest request) => _repeatedCaptions.Length > 0 && Array.BinarySearch(_repeatedCaptions, HashOf(request)) >= 0;
 
     /// <summary>The same job by a worker's own numerics, of the same model.</summary>
     public JobPlan For(ConditionIdentity conditions, ImageModelInfo images) =>
-        new(Source, Settings, conditions, images, _repeatedCaptions, UniquePrompts, UniqueNegativePrompts);
+        new(Source, Settings, conditions, images, _repeatedCaptions, UniquePrompts, UniqueNegativePrompts, Pictures);
 
+    /// <param name="spec">The job.</param>
+    /// <param name="conditions">What makes its conditions.</param>
+    /// <param name="images">What makes its pictures.</param>
+    /// <param name="cancellationToken">Stops between two prompts.</param>
+    /// <param name="input">How pictures of prompts are got at; null where there can be none.</param>
     /// <exception cref="JobSpecException">A value is out of range.</exception>
     /// <exception cref="ModelMismatchException">The model cannot make what is asked.</exception>
     /// <exception cref="PromptFileException">The prompt file is not usable.</exception>
-    public static JobPlan Create(JobSpec spec, ConditionIdentity conditions, ImageModelInfo images, CancellationToken cancellationToken)
+    /// <exception cref="StorageException">A picture could not be kept.</exception>
+    public static JobPlan Create(
+        JobSpec spec, ConditionIdentity conditions, ImageModelInfo images, CancellationToken cancellationToken, PictureInput? input = null)
     {
         ResolvedSettings settings = JobSpecValidator.Resolve(spec, images);
         PromptSource source = PromptSource.Open(spec);
         var captions = new List<ulong>();
         var negatives = new HashSet<ulong>();
         string? lastNegative = null;
+        using var survey = new PictureSurvey(input ?? new PictureInput());
         source.Validate(
             line =>
             {
-                captions.Add(HashOf(line.Prompt));
-                if ((line.GuidanceScale ?? settings.GuidanceScale) > 1 && (line.NegativePrompt ?? settings.NegativePrompt) is var negative && negative != lastNegative)
+                LinePictures pictures = survey.Take(line);
+                if (pictures.Fault is not null)
                 {
-                    negatives.Add(HashOf(negative));
-                    lastNegative = negative;
+                    captions.Add(HashOf(line.Prompt) ^ (ulong)line.Line); // counted, and repeated by none: it is not encoded
+                    return;
+                }
+
+                LineSettings own = settings.Of(line);
+                if (line.Images.Count > 0)
+                {
+                    PromptRequests requests = PromptRequests.Of(pictures.On(line), own);
+                    captions.Add(HashOf(requests.Condition));
+                    foreach (ConditionRequest other in new[] { requests.Negative, requests.Images }.OfType<ConditionRequest>())
+                    {
+                        negatives.Add(HashOf(other));
+                    }
+
+                    return;
+                }
+
+                captions.Add(HashOf(line.Prompt));
+                if (own.IsGuided && own.NegativePrompt != lastNegative)
+                {
+                    negatives.Add(HashOf(own.NegativePrompt));
+                    lastNegative = own.NegativePrompt;
                 }
             },
             cancellationToken);
@@ -78,8 +110,11 @@ internal sealed class JobPlan
         }
 
         (ulong[] repeated, long unique) = FindRepeated([.. captions]);
-        return new JobPlan(source, settings, conditions, images, repeated, unique, negatives.Count);
+        return new JobPlan(source, settings, conditions, images, repeated, unique, negatives.Count, survey.End());
     }
+
+    private static ulong HashOf(ConditionRequest request) =>
+        HashOf(request.ImageHashes.Count == 0 ? request.Caption : string.Join('\0', [request.Caption, .. request.ImageHashes]));
 
     /// <summary>A text as 64 bits, in the manner of xxHash64 with one lane. Two texts that meet (10^-8 for a million) cost nothing but a condition kept on disk for nothing.</summary>
     private static ulong HashOf(string text)

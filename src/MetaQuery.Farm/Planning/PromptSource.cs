@@ -28,7 +28,7 @@ internal abstract class PromptSource
     public static PromptSource Open(JobSpec spec) => (spec.PromptFile, spec.Prompts) switch
     {
         ({ } path, null) => new FileSource(PromptFile.Open(path), spec.SkipInvalid),
-        (null, { Count: > 0 } prompts) => new LiteralSource(prompts),
+        (null, { Count: > 0 } prompts) => new LiteralSource(prompts, spec.Images),
         (null, { Count: 0 }) => throw new JobSpecException("no prompt was given; a job needs at least one"),
         (null, null) => throw new JobSpecException("neither a prompt file nor a prompt was given"),
         _ => throw new JobSpecException("both a prompt file and literal prompts were given; a job takes one of them"),
@@ -59,7 +59,7 @@ internal abstract class PromptSource
         public override IEnumerable<PromptLine> Read() => file.Read(_summary);
     }
 
-    private sealed class LiteralSource(IReadOnlyList<string> prompts) : PromptSource
+    private sealed class LiteralSource(IReadOnlyList<string> prompts, IReadOnlyList<string> images) : PromptSource
     {
         public override string Format => "literal";
 
@@ -69,7 +69,7 @@ internal abstract class PromptSource
             Span<byte> length = stackalloc byte[sizeof(int)];
             for (int i = 0; i < prompts.Count; i++)
             {
-                CheckText(prompts[i], $"prompt {i + 1}", mayBeEmpty: false);
+                CheckText(prompts[i], $"prompt {i + 1}", mayBeEmpty: images.Count > 0);
                 byte[] text = Encoding.UTF8.GetBytes(prompts[i]);
                 BinaryPrimitives.WriteInt32LittleEndian(length, text.Length);
                 hash.AppendData(length);
@@ -85,7 +85,7 @@ internal abstract class PromptSource
         }
 
         public override IEnumerable<PromptLine> Read() =>
-            prompts.Select((prompt, index) => new PromptLine { Line = index + 1, Index = index, Prompt = prompt });
+            prompts.Select((prompt, index) => new PromptLine { Line = index + 1, Index = index, Prompt = prompt, Images = images });
     }
 
     /// <summary>The rules a prompt file's text has, for text that comes by option.</summary>

@@ -30,11 +30,16 @@ public sealed class EmbeddedFarm
     {
         ArgumentNullException.ThrowIfNull(model);
         JobSpecValidator.Check(options);
-        JobPlan plan = JobPlan.Create(spec, model.Conditions, model.Images, cancellationToken);
+        JobPlan plan = JobPlan.Create(spec, model.Conditions, model.Images, cancellationToken, InputOf(model, spec));
         long committed = OutFolder.Peek(spec.OutFolder, JobIdentity.Create(plan)) ? ShardRecovery.CountCommitted(spec.OutFolder, plan) : 0;
         return new JobPlanSummary(
             plan.PromptCount, plan.UniquePrompts, plan.UniqueNegativePrompts, plan.ImageCount, plan.ShardCount, plan.EstimateBytes(),
-            committed, plan.Settings, plan.Source.SkippedLines);
+            committed, plan.Settings, plan.Source.SkippedLines)
+        {
+            PromptsWithPictures = plan.Pictures?.PromptCount ?? 0,
+            UnusablePrompts = plan.Pictures?.FaultCount ?? 0,
+            UnusableLines = plan.Pictures?.Faults ?? [],
+        };
     }, cancellationToken);
 
     /// <summary>Turns a job into shards and a manifest, or goes on with one that was stopped.</summary>
@@ -83,12 +88,19 @@ public sealed class EmbeddedFarm
     {
         JobSpecValidator.Check(options);
         progress?.Report(new JobProgress(JobState.Planning, 0, 0, 0, 0, 0, 0, 0, 0, 0, null));
-        JobPlan plan = JobPlan.Create(spec, _description.Conditions, _description.Images, cancellationToken);
+        PictureInput input = InputOf(_description, spec);
+        JobPlan plan = JobPlan.Create(spec, _description.Conditions, _description.Images, cancellationToken, input);
         using JobSession session = JobSession.Open(plan, spec.OutFolder, SessionOptionsFor(options, plan));
+        var pictures = new PictureFolder(Path.Combine(spec.OutFolder, OutFolder.WorkFolderName, "pictures"));
+        if (plan.Pictures is { } named && !session.WasComplete)
+        {
+            named.Keep(plan.Source, input.Open, pictures, cancellationToken); // only now is the folder known to be this job's
+        }
+
         var cache = new ConditionCache(
             options.CacheMemoryBytes,
             SharedDiskTier(options) ?? new DiskConditionTier(Path.Combine(spec.OutFolder, OutFolder.WorkFolderName, "conditions"), options.CacheDiskBytes));
-        var run = new EmbeddedRun(session, _model, cache, options, progress);
+        var run = new EmbeddedRun(session, _model, cache, pictures, options, progress);
         if (!await run.RunAsync(cancellationToken).ConfigureAwait(false))
         {
             return new JobResult(
@@ -109,14 +121,16 @@ public sealed class EmbeddedFarm
         JobSpec spec, FarmOptions options, Action<GeneratedImage> onImage, IProgress<JobProgress>? progress, CancellationToken cancellationToken)
     {
         JobSpecValidator.Check(options);
-        JobPlan plan = JobPlan.Create(spec, _description.Conditions, _description.Images, cancellationToken);
+        var pictures = new MemoryPictures();
+        JobPlan plan = JobPlan.Create(
+            spec, _description.Conditions, _description.Images, cancellationToken, InputOf(_description, spec) with { Keeper = pictures });
         var store = new MemorySampleStore(plan.ImageCount, plan.Images.Numerics.ToString(), sample =>
         {
             (long prompt, long index) = Math.DivRem(sample.Position, plan.Settings.ImagesPerPrompt);
             onImage(new GeneratedImage(checked((int)prompt), (int)index, Encoding.UTF8.GetString(sample.Caption.Span), sample.Image.ToArray()));
         });
         using JobSession session = JobSession.Open(plan, store, SessionOptionsFor(options, plan));
-        var run = new EmbeddedRun(session, _model, new ConditionCache(options.CacheMemoryBytes, SharedDiskTier(options)), options, progress);
+        var run = new EmbeddedRun(session, _model, new ConditionCache(options.CacheMemoryBytes, SharedDiskTier(options)), pictures, options, progress);
         if (!await run.RunAsync(cancellationToken).ConfigureAwait(false))
         {
             throw new OperationCanceledException(cancellationToken);
@@ -130,6 +144,12 @@ public sealed class EmbeddedFarm
         run.Report(store.FailedCount == 0 ? JobState.Completed : JobState.CompletedWithErrors);
         return store.WrittenCount;
     }
+
+    private static PictureInput InputOf(ModelDescription model, JobSpec spec) => new()
+    {
+        Open = PictureFiles.Beside(spec.PromptFile is { } path ? Path.GetDirectoryName(Path.GetFullPath(path))! : "."),
+        Refusal = model.PictureRefusal,
+    };
 
     private static DiskConditionTier? SharedDiskTier(FarmOptions options) =>
         options.CacheFolder is { } shared ? new DiskConditionTier(shared, options.CacheDiskBytes) : null;

@@ -25,9 +25,11 @@ internal sealed class EmbeddedRun : IDispatcherHost
     /// <param name="session">The job; the caller's to dispose of.</param>
     /// <param name="model">Loaded with both halves.</param>
     /// <param name="cache">Of conditions.</param>
+    /// <param name="pictures">Of its prompts.</param>
     /// <param name="options">How to run it.</param>
     /// <param name="progress">Told about ten times a second.</param>
-    public EmbeddedRun(JobSession session, IFarmModel model, ConditionCache cache, FarmOptions options, IProgress<JobProgress>? progress)
+    public EmbeddedRun(
+        JobSession session, IFarmModel model, ConditionCache cache, IPictureSource pictures, FarmOptions options, IProgress<JobProgress>? progress)
     {
         _session = session;
         _options = options;
@@ -43,6 +45,7 @@ internal sealed class EmbeddedRun : IDispatcherHost
             LeaseTime = LeaseTime,
             BatchLimit = LeaseTime,
             EndsOnStorageFault = true,
+            Pictures = pictures,
             Clock = options.Clock,
         });
     }

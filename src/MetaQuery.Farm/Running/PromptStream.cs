@@ -8,9 +8,11 @@ internal static class PromptStream
     public static IEnumerable<PlannedPrompt> Read(JobPlan plan, ISampleStore store, Action onLine)
     {
         ResolvedSettings settings = plan.Settings;
+        using PictureWalk? walk = plan.Pictures?.Walk();
         foreach (PromptLine line in plan.Source.Read())
         {
             onLine();
+            LinePictures pictures = walk?.Of(line) ?? default;
             long first = line.Index * settings.ImagesPerPrompt;
             var samples = new List<int>();
             for (int sample = 0; sample < settings.ImagesPerPrompt; sample++)
@@ -23,9 +25,9 @@ internal static class PromptStream
 
             if (samples.Count > 0)
             {
-                yield return new PlannedPrompt(line, new LineSettings(
-                    line.NumInferenceSteps ?? settings.NumInferenceSteps, line.GuidanceScale ?? settings.GuidanceScale,
-                    line.NegativePrompt ?? settings.NegativePrompt), samples);
+                yield return line.Images.Count == 0
+                    ? new PlannedPrompt(line, settings.Of(line), samples)
+                    : new PlannedPrompt(pictures.On(line), settings.Of(line), samples) { Fault = pictures.Fault };
             }
         }
     }

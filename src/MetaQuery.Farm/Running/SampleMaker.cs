@@ -25,6 +25,7 @@ internal sealed class SampleMaker(ImageModelInfo images)
             ModelName = images.ModelName,
             ModelRevision = images.ModelRevision,
             NegativePrompt = item.Settings.NegativePrompt,
+            ImageGuidanceScale = item.Prompt.Pictures.Count > 0 ? item.Settings.ImageGuidanceScale : null,
         };
         byte[] image = ImageEncoder.Encode(picture, item.Format, item.Quality, Provenance(item));
         byte[] json = metadata.ToJson(Convert.ToHexStringLower(SHA256.HashData(image)));
@@ -48,6 +49,12 @@ internal sealed class SampleMaker(ImageModelInfo images)
         if (line.IsGuided && line.NegativePrompt.Length > 0)
         {
             texts.Add(new ImageText("negative_prompt", Printable(line.NegativePrompt)));
+        }
+
+        if (item.Prompt.Pictures.Count > 0)
+        {
+            texts.Add(new ImageText("image_guidance", line.ImageGuidanceScale.ToString("R", CultureInfo.InvariantCulture)));
+            texts.Add(new ImageText("images", string.Join(' ', item.Prompt.Pictures.Select(picture => picture.Sha256))));
         }
 
         return texts;

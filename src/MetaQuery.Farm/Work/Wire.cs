@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
 
@@ -50,6 +51,17 @@ public sealed class WireWriter
     }
 
     public void Key(ConditionKey key) => key.WriteTo(Room(ConditionKey.SizeBytes));
+
+    /// <summary>Hash, width, height.</summary>
+    public void Picture(LinePicture picture)
+    {
+        ArgumentNullException.ThrowIfNull(picture);
+        Convert.FromHexString(picture.Sha256, Room(HashBytes), out _, out _);
+        Number(picture.WidthPixels);
+        Number(picture.HeightPixels);
+    }
+
+    internal const int HashBytes = 32;
 
     private Span<byte> Room(int bytes)
     {
@@ -128,6 +140,8 @@ public ref struct WireReader(ReadOnlySpan<byte> bytes, string what)
     public ReadOnlySpan<byte> Bytes() => Take(Int32());
 
     public ConditionKey Key() => ConditionKey.FromBytes(Take(ConditionKey.SizeBytes));
+
+    public LinePicture Picture() => new(Convert.ToHexStringLower(Take(WireWriter.HashBytes)), Int32(), Int32());
 
     /// <summary>Nothing may follow.</summary>
     public readonly void End()

@@ -71,11 +71,18 @@ public sealed record DenoiseItem(
     public override WorkRoles Role => WorkRoles.Dit;
 
     /// <summary>Rows of one batch agree in this, whatever job, tenant or prompt they come from.</summary>
-    public BatchShape Shape => new(Size, Settings.NumInferenceSteps, Settings.IsGuided, BatchSize);
+    public BatchShape Shape => new(Size, Settings.NumInferenceSteps, Settings.Branches, BatchSize);
+
+    /// <summary>Names the condition of the negative prompt with the prompt's pictures; null unless guided by pictures.</summary>
+    public ConditionKey? ImageCondition { get; init; }
 
     /// <summary>Longest time the batch that makes it may take; null for the worker's own limit.</summary>
     public TimeSpan? Timeout { get; init; }
 }
 
 /// <summary>What the rows of one denoising batch must share.</summary>
-public readonly record struct BatchShape(ImageSize Size, int NumInferenceSteps, bool IsGuided, int BatchSize);
+/// <param name="Size">Of the pictures.</param>
+/// <param name="NumInferenceSteps">Denoising steps.</param>
+/// <param name="Branches">Of guidance: 1, 2, or 3 with input pictures.</param>
+/// <param name="BatchSize">The jobs' one batch shape.</param>
+public readonly record struct BatchShape(ImageSize Size, int NumInferenceSteps, int Branches, int BatchSize);

@@ -4,7 +4,10 @@ using MetaQuery.Imaging;
 namespace MetaQuery.Farm;
 
 /// <summary>A work item as bytes, for queues and journals. Version 1, frozen by a test.</summary>
-/// <remarks>Version, kind (1 encode, 2 denoise), priority, flags, attempt, then the item's own fields in the order of their declaration.</remarks>
+/// <remarks>
+/// Version, kind (1 encode, 2 denoise), priority, flags, attempt, then the item's own fields in the order of their declaration. What came later has
+/// a flag of its own and stands behind what was there: an item without it is written as before, and one with it is refused by older workers.
+/// </remarks>
 public static class WorkItemCodec
 {
     public const byte Version = 1;
@@ -13,10 +16,10 @@ public static class WorkItemCodec
     private const byte Denoise = 2;
 
     [Flags]
-    private enum ItemFlags : byte { None = 0, RunsAlone = 1, RunsSingly = 2, KeepOnDisk = 4 }
+    private enum ItemFlags : byte { None = 0, RunsAlone = 1, RunsSingly = 2, KeepOnDisk = 4, Pictures = 8 }
 
     [Flags]
-    private enum LineFlags : byte { None = 0, Id = 1, IdIsNumber = 2, Seed = 4, Steps = 8, Guidance = 16, NegativePrompt = 32 }
+    private enum LineFlags : byte { None = 0, Id = 1, IdIsNumber = 2, Seed = 4, Steps = 8, Guidance = 16, NegativePrompt = 32, ImageGuidance = 64 }
 
     public static byte[] ToBytes(WorkItem item)
     {
@@ -33,7 +36,7 @@ public static class WorkItemCodec
         writer.Byte(item is EncodeItem ? Encode : Denoise);
         writer.Byte((byte)item.Priority);
         writer.Byte((byte)(When(item.RunsAlone, ItemFlags.RunsAlone) | When(item.RunsSingly, ItemFlags.RunsSingly)
-            | When(item is EncodeItem { KeepOnDisk: true }, ItemFlags.KeepOnDisk)));
+            | When(item is EncodeItem { KeepOnDisk: true }, ItemFlags.KeepOnDisk) | When(HasPictures(item), ItemFlags.Pictures)));
         writer.Number(item.Attempt);
         switch (item)
         {
@@ -79,7 +82,7 @@ public static class WorkItemCodec
         WorkItem item = kind switch
         {
             Encode => ReadEncode(ref reader, flags.HasFlag(ItemFlags.KeepOnDisk)),
-            Denoise => ReadDenoise(ref reader),
+            Denoise => ReadDenoise(ref reader, flags.HasFlag(ItemFlags.Pictures)),
             _ => throw reader.Wrong($"there is no kind {kind}"),
         };
         return item with
@@ -90,6 +93,8 @@ public static class WorkItemCodec
             RunsSingly = flags.HasFlag(ItemFlags.RunsSingly),
         };
     }
+
+    private static bool HasPictures(WorkItem item) => item is DenoiseItem { Prompt.Pictures.Count: > 0 };
 
     private static EncodeItem ReadEncode(ref WireReader reader, bool keepOnDisk)
     {
@@ -129,9 +134,24 @@ public static class WorkItemCodec
         writer.Number((int)item.Format);
         writer.Number(item.Quality);
         writer.Number(item.Timeout?.Ticks ?? 0);
+        if (HasPictures(item))
+        {
+            writer.Number(item.Prompt.Pictures.Count);
+            foreach (LinePicture picture in item.Prompt.Pictures)
+            {
+                writer.Picture(picture);
+            }
+
+            writer.Single(item.Settings.ImageGuidanceScale);
+            writer.Byte(item.ImageCondition is null ? (byte)0 : (byte)1);
+            if (item.ImageCondition is { } images)
+            {
+                writer.Key(images);
+            }
+        }
     }
 
-    private static DenoiseItem ReadDenoise(ref WireReader reader)
+    private static DenoiseItem ReadDenoise(ref WireReader reader, bool hasPictures)
     {
         string jobId = reader.Text();
         long position = reader.Number();
@@ -152,10 +172,26 @@ public static class WorkItemCodec
 
         int quality = reader.Int32();
         long ticks = reader.Number();
+        ConditionKey? images = null;
+        if (hasPictures)
+        {
+            int count = reader.Int32();
+            var pictures = new List<LinePicture>();
+            for (int i = 0; i < count; i++)
+            {
+                pictures.Add(reader.Picture());
+            }
+
+            line = new LinePictures(pictures, null).On(line);
+            settings = settings with { ImageGuidanceScale = reader.Single() };
+            images = reader.Byte() == 0 ? null : reader.Key();
+        }
+
         return new DenoiseItem(
             jobId, position, sampleKey, line, settings, sampleIndex, seed, condition, negative, size, batchSize, format, quality)
         {
             Timeout = ticks == 0 ? null : TimeSpan.FromTicks(ticks),
+            ImageCondition = images,
         };
     }
 
@@ -163,7 +199,8 @@ public static class WorkItemCodec
     {
         writer.Byte((byte)(When(line.Id is not null, LineFlags.Id) | When(line.IdIsNumber, LineFlags.IdIsNumber) | When(line.Seed is not null, LineFlags.Seed)
             | When(line.NumInferenceSteps is not null, LineFlags.Steps) | When(line.GuidanceScale is not null, LineFlags.Guidance)
-            | When(line.NegativePrompt is not null, LineFlags.NegativePrompt)));
+            | When(line.NegativePrompt is not null, LineFlags.NegativePrompt)
+            | When(line.ImageGuidanceScale is not null, LineFlags.ImageGuidance)));
         writer.Number(line.Line);
         writer.Number(line.Index);
         writer.Text(line.Prompt);
@@ -192,6 +229,11 @@ public static class WorkItemCodec
             writer.Text(line.NegativePrompt);
         }
 
+        if (line.ImageGuidanceScale is { } imageGuidance)
+        {
+            writer.Single(imageGuidance);
+        }
+
         writer.Bytes(line.OtherFields.Span);
     }
 
@@ -209,6 +251,7 @@ public static class WorkItemCodec
             NumInferenceSteps = flags.HasFlag(LineFlags.Steps) ? reader.Int32() : null,
             GuidanceScale = flags.HasFlag(LineFlags.Guidance) ? reader.Single() : null,
             NegativePrompt = flags.HasFlag(LineFlags.NegativePrompt) ? reader.Text() : null,
+            ImageGuidanceScale = flags.HasFlag(LineFlags.ImageGuidance) ? reader.Single() : null,
             OtherFields = reader.Bytes().ToArray(),
         };
     }

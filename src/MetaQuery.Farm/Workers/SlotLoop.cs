@@ -79,8 +79,15 @@ internal sealed class SlotLoop(
             shape.Size.HeightPixels, shape.Size.WidthPixels, shape.NumInferenceSteps, shape.BatchSize,
             [
                 .. batch.Rows.Select(row => new DenoiseRow(
-                    row.Conditions.Condition, row.Conditions.Negative, ((DenoiseItem)row.Item).Settings.GuidanceScale, ((DenoiseItem)row.Item).Seed)),
-            ]);
+                    row.Conditions.Condition, row.Conditions.Negative, ((DenoiseItem)row.Item).Settings.GuidanceScale, ((DenoiseItem)row.Item).Seed)
+                {
+                    ImageCondition = row.Conditions.Images,
+                    ImageGuidanceScale = ((DenoiseItem)row.Item).Settings.ImageGuidanceScale,
+                }),
+            ])
+        {
+            ThreeBranches = shape.Branches == 3,
+        };
         if (TryCompute("denoise", batch, batch.Rows, () => Checked(denoiser!.Denoise(images, batch.Token), batch.Rows.Count, shape.Size)) is not { } pictures)
         {
             return;

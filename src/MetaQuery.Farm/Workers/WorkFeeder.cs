@@ -191,7 +191,13 @@ internal sealed class WorkFeeder(
             return new MissingConditionOutcome(key);
         }
 
-        held.Conditions = new PromptConditions(condition, negative ?? ReadOnlyMemory<byte>.Empty);
+        byte[]? images = null;
+        if (item.ImageCondition is { } also && (images = cache.TryFind(also)) is null)
+        {
+            return new MissingConditionOutcome(also);
+        }
+
+        held.Conditions = new PromptConditions(condition, negative ?? ReadOnlyMemory<byte>.Empty, images ?? ReadOnlyMemory<byte>.Empty);
         return null;
     }
 }

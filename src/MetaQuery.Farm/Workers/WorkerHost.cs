@@ -221,7 +221,7 @@ public sealed class WorkerHost : IDisposable
         {
             for (int i = 0; i < _options.Slots; i++)
             {
-                IConditionEncoder? encoder = _options.Roles.HasFlag(WorkRoles.Mllm) ? _model.CreateEncoder() : null;
+                IConditionEncoder? encoder = _options.Roles.HasFlag(WorkRoles.Mllm) ? _model.CreateEncoder(_options.Pictures) : null;
                 IImageDenoiser? denoiser = _options.Roles.HasFlag(WorkRoles.Dit) ? _model.CreateDenoiser() : null;
                 slots.Add(new SlotLoop(encoder, denoiser, _cache, _desk, finisher, _reports, _tally, _options));
                 if ((encoder is not null && encoder.Identity != Info.Conditions) || (denoiser is not null && denoiser.Info != Info.Images))

@@ -38,6 +38,9 @@ public sealed record WorkerOptions
     /// <summary>Whether a full or read-only disk ends the worker; otherwise it is waited out, like a lost connection.</summary>
     public bool EndsOnStorageFault { get; init; }
 
+    /// <summary>Where the pictures of prompts are; null where there are none.</summary>
+    public IPictureSource? Pictures { get; init; }
+
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <exception cref="JobSpecException">A value is out of range.</exception>

@@ -22,6 +22,24 @@ internal static class Items
     public static EncodeItem Encode(string caption, JobPriority priority = JobPriority.Bulk, bool alone = false) =>
         new(Key(caption), new ConditionRequest(caption), KeepOnDisk: false) { Priority = priority, RunsAlone = alone };
 
+    /// <summary>Guided by two pictures; otherwise as <see cref="Denoise"/>'s seventh of job j.</summary>
+    public static DenoiseItem WithPictures()
+    {
+        DenoiseItem item = Denoise("j", 7);
+        return item with
+        {
+            Prompt = new PromptLine
+            {
+                Line = item.Prompt.Line,
+                Index = item.Prompt.Index,
+                Prompt = item.Prompt.Prompt,
+                Pictures = [new LinePicture(new string('a', 64), 300, 200), new LinePicture(new string('b', 64), 1, 2)],
+            },
+            Settings = item.Settings with { ImageGuidanceScale = 2.5f },
+            ImageCondition = Key("images"),
+        };
+    }
+
     /// <summary>With every field set to something that is not its default.</summary>
     public static DenoiseItem Full() => new(
         "job_01", 1_234_567, "00000_000123456",

@@ -23,6 +23,9 @@ internal sealed class ToyModel : IFarmModel
     /// <summary>Runs before each encoder call; may throw or wait.</summary>
     public Action<IReadOnlyList<ConditionRequest>>? BeforeEncode { get; init; }
 
+    /// <summary>Whether prompts may have pictures; sides under 4 pixels are refused.</summary>
+    public bool ReadsPictures { get; init; }
+
     /// <summary>Captions encoded, with how often.</summary>
     public ConcurrentDictionary<string, int> Encoded { get; } = new(StringComparer.Ordinal);
 
@@ -33,9 +36,12 @@ internal sealed class ToyModel : IFarmModel
 
     public ModelDescription Description => new(
         new ConditionIdentity(Revision, "toy-tokenizer", "{{ toy }}", "toy system prompt", 16, "bfloat16", Numerics.ToString(), ConditionBytes),
-        new ImageModelInfo(Revision, "toy", new ImageSize(8, 8), 8, 8, 64, 4, 4.5f, 4, Numerics));
+        new ImageModelInfo(Revision, "toy", new ImageSize(8, 8), 8, 8, 64, 4, 4.5f, 4, Numerics))
+    {
+        PictureRefusal = ReadsPictures ? (width, height) => width >= 4 && height >= 4 ? null : $"a picture of {width} x {height} is too small for toys" : null,
+    };
 
-    public IConditionEncoder CreateEncoder() => new Encoder(this);
+    public IConditionEncoder CreateEncoder(IPictureSource? pictures = null) => new Encoder(this, pictures);
 
     public IImageDenoiser CreateDenoiser() => new Denoiser(this);
 
@@ -53,7 +59,7 @@ internal sealed class ToyModel : IFarmModel
         return bytes;
     }
 
-    private sealed class Encoder(ToyModel model) : IConditionEncoder
+    private sealed class Encoder(ToyModel model, IPictureSource? pictures) : IConditionEncoder
     {
         public ConditionIdentity Identity { get; } = model.Description.Conditions;
 
@@ -65,8 +71,11 @@ internal sealed class ToyModel : IFarmModel
                 model.Encoded.AddOrUpdate(request.Caption, 1, (_, count) => count + 1);
             }
 
-            return [.. requests.Select(request => Expand(Encoding.UTF8.GetBytes(request.Caption), ConditionBytes))];
+            return [.. requests.Select(request => Expand(Encoding.UTF8.GetBytes(request.Caption + string.Concat(request.ImageHashes.Select(Read))), ConditionBytes))];
         }
+
+        private string Read(string hash) =>
+            "\n" + (BlackPicture.TryParse(hash, out _, out _) ? hash : Convert.ToHexString(SHA256.HashData(pictures!.Read(hash).Span)));
     }
 
     private sealed class Denoiser(ToyModel model) : IImageDenoiser
@@ -76,7 +85,8 @@ internal sealed class ToyModel : IFarmModel
         public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken)
         {
             Assert.InRange(batch.Rows.Count, 1, batch.BatchSize);
-            Assert.Single(batch.Rows.Select(row => row.GuidanceScale > 1).Distinct());
+            Assert.Single(batch.Rows.Select(row => (row.GuidanceScale > 1 || row.ImageGuidanceScale > 1, row.ImageGuidanceScale > 1)).Distinct());
+            Assert.All(batch.Rows, row => Assert.Equal(batch.ThreeBranches, row.ImageGuidanceScale > 1));
             model.BeforeDenoise?.Invoke(batch, cancellationToken);
             cancellationToken.ThrowIfCancellationRequested();
             var images = new List<RgbImage>();
@@ -87,6 +97,7 @@ internal sealed class ToyModel : IFarmModel
                 [
                     .. row.Condition.Span, .. row.NegativeCondition.Span, .. BitConverter.GetBytes(row.GuidanceScale), .. BitConverter.GetBytes(row.Seed),
                     .. BitConverter.GetBytes(batch.NumInferenceSteps), .. BitConverter.GetBytes(batch.BatchSize),
+                    .. row.ImageCondition.Span, .. batch.ThreeBranches ? BitConverter.GetBytes(row.ImageGuidanceScale) : [],
                 ];
                 images.Add(new RgbImage(
                     batch.WidthPixels, batch.HeightPixels, Expand(inputs, batch.WidthPixels * batch.HeightPixels * 3)));

@@ -5,7 +5,7 @@ namespace MetaQuery.Farm.Tests.Queue;
 
 public sealed class WorkItemCodecTests
 {
-    public static TheoryData<string> Names() => ["encode", "encode with pictures", "denoise", "denoise with everything"];
+    public static TheoryData<string> Names() => ["encode", "encode with pictures", "denoise", "denoise with everything", "denoise with pictures"];
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -19,6 +19,7 @@ public sealed class WorkItemCodecTests
             // a prompt's line is compared field by field, the rest at once
             Assert.Equivalent(denoise.Prompt, ((DenoiseItem)read).Prompt, strict: true);
             Assert.Equal(item, (DenoiseItem)read with { Prompt = denoise.Prompt });
+            Assert.Equal(denoise.Prompt.Pictures, ((DenoiseItem)read).Prompt.Pictures);
         }
         else
         {
@@ -68,6 +69,9 @@ public sealed class WorkItemCodecTests
             "452301B5A3848914FE8880FA1208A468A8BB9070332201604E3F4846D35F5919DBAACF015F1F17FC794A49916B1B044777E2876AC8BBEE10" +
             "FA9C51DC3F292ECBE447542D8004800620025080D293AD03",
             Convert.ToHexString(WorkItemCodec.ToBytes(Items.Full())));
+        string before = Convert.ToHexString(WorkItemCodec.ToBytes(Items.Denoise("j", 7)));
+        string after = Convert.ToHexString(WorkItemCodec.ToBytes(Items.WithPictures()));
+        Assert.Equal(before[..6] + "08" + before[8..] + "02" + new string('A', 64) + "AC02C801" + new string('B', 64) + "0102" + "00002040" + "01" + Items.Key("images"), after, ignoreCase: true);
         Assert.Equal(
             "010307642F6A2F333030020301087A752067726FC39F",
             Convert.ToHexString(new FaultRecord("d/j/300", 2, 3, 1, IsSingly: true, IsQuarantined: true, "zu groß").ToBytes()));
@@ -78,6 +82,7 @@ public sealed class WorkItemCodecTests
         "encode" => Items.Encode("a cat"),
         "encode with pictures" => new EncodeItem(Items.Key("ein Bär"), new ConditionRequest("ein Bär", ["aa", "bb"]), KeepOnDisk: true) { Priority = JobPriority.Interactive, Attempt = 300 },
         "denoise" => Items.Denoise("j", 7),
+        "denoise with pictures" => Items.WithPictures(),
         _ => Items.Full(),
     };
 }

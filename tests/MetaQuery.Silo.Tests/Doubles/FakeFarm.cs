@@ -214,6 +214,14 @@ public sealed class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = 
                 await submission.Prompts!.CopyToAsync(file, cancellationToken);
             }
 
+            if (submission.Pictures is { } pictures)
+            {
+                await foreach (UploadedPicture picture in pictures.WithCancellation(cancellationToken))
+                {
+                    Assert.InRange(picture.File.Length, 0, PictureLimits.MaxBytes);
+                }
+            }
+
             PromptFile prompts = PromptFile.Open(path);
             PromptFileSummary summary = prompts.Validate(submission.Spec.SkipInvalid, cancellationToken: cancellationToken);
             return ([.. prompts.Read(summary)], [.. summary.Errors.Select(error => error.ToString())], summary.Sha256);

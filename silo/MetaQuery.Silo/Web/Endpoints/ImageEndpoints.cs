@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json.Nodes;
 using MetaQuery.Client;
 using MetaQuery.Farm;
 using MetaQuery.Imaging;
@@ -24,6 +25,11 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
             Answer(await GenerateAsync(context), FarmJson.Default.ImageResponse))
             .Accepts<ImageRequest>("application/json").WithMetadata(new IdempotencyKeyHeader()).Produces<ImageResponse>().Refuses(400, 404, 409, 413, 415, 422, 429, 504);
 
+    public void MapEdits(IEndpointRouteBuilder routes) =>
+        routes.Add("POST", "/v1/images/edits", "editImages", "Makes pictures of pictures and a prompt, as OpenAI's.", async (HttpContext context) =>
+            Answer(await EditAsync(context), FarmJson.Default.ImageResponse))
+            .Accepts<ImageEditRequest>("application/json", "multipart/form-data").WithMetadata(new IdempotencyKeyHeader()).Produces<ImageResponse>().Refuses(400, 404, 409, 413, 415, 422, 429, 504);
+
     /// <summary>Whether a model's name stands for the farm's one model: its own, or those that OpenAI's clients send unasked.</summary>
     public static bool IsServed(string? name, ImageModelInfo model) =>
         name is null or "" or "auto" || name == model.ModelName || name.StartsWith("dall-e-", StringComparison.Ordinal) || name.StartsWith("gpt-image-", StringComparison.Ordinal);
@@ -34,8 +40,47 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
     private async Task<ImageResponse> GenerateAsync(HttpContext context)
     {
         ImageRequest request = await RequestBody.ReadAsync(context, FarmJson.Default.ImageRequest, options.MaxBodyBytes, allowUnknown: true);
+        JobSubmissions.CheckPrompt(request.Prompt, "prompt");
         string? key = IdempotencyKeyHeader.Read(context);
+        return await RunAsync(context, request, ToSubmission(request, Caller.Of(context).Tenant, key));
+    }
+
+    private async Task<ImageResponse> EditAsync(HttpContext context)
+    {
+        string? key = IdempotencyKeyHeader.Read(context);
+        (ImageEditRequest edit, IReadOnlyList<byte[]> pictures) = await ImageEdits.ReadAsync(context, options.MaxPictureBytes);
+        string prompt = string.IsNullOrWhiteSpace(edit.Prompt) ? "" : edit.Prompt;
+        var request = new ImageRequest
+        {
+            Prompt = prompt,
+            N = edit.N,
+            Size = edit.Size,
+            ResponseFormat = edit.ResponseFormat,
+            Model = edit.Model,
+            OutputFormat = edit.OutputFormat,
+            OutputCompression = edit.OutputCompression,
+            Seed = edit.Seed,
+            Steps = edit.Steps,
+            Guidance = edit.Guidance,
+            NegativePrompt = edit.NegativePrompt,
+        };
         JobSubmission submission = ToSubmission(request, Caller.Of(context).Tenant, key);
+
+        // as a file of one line, which names its pictures: one way of taking pictures for all requests
+        string[] names = [.. Enumerable.Range(1, pictures.Count).Select(number => $"picture {number}")];
+        var line = new JsonObject { ["prompt"] = prompt, ["images"] = new JsonArray([.. names.Select(name => (JsonNode)name)]) };
+        return await RunAsync(context, request, submission with
+        {
+            Spec = submission.Spec with { Prompts = null, ImageGuidanceScale = edit.ImageGuidance },
+            Prompts = new MemoryStream(Encoding.UTF8.GetBytes(line.ToJsonString())),
+            PromptsFormat = "jsonl",
+            Pictures = names.Zip(pictures, (name, file) => new UploadedPicture(name, file)).ToAsyncEnumerable(),
+            Name = "images/edits",
+        });
+    }
+
+    private async Task<ImageResponse> RunAsync(HttpContext context, ImageRequest request, JobSubmission submission)
+    {
         if (Interlocked.Increment(ref _waiting) > options.MaxWaitingRequests)
         {
             Interlocked.Decrement(ref _waiting);
@@ -46,7 +91,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         {
             JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
             var reference = new JobReference(job.Id, submission.Tenant);
-            job = await WaitAsync(reference, cancelWhenLeft: key is null, context.RequestAborted);
+            job = await WaitAsync(reference, cancelWhenLeft: submission.IdempotencyKey is null, context.RequestAborted);
             return await AnswerAsync(context, request, reference, job);
         }
         finally
@@ -57,7 +102,6 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
 
     private JobSubmission ToSubmission(ImageRequest request, string tenant, string? idempotencyKey)
     {
-        JobSubmissions.CheckPrompt(request.Prompt, "prompt");
         if (!IsServed(request.Model, farm.Model))
         {
             throw NoSuchModel(request.Model!, farm.Model);

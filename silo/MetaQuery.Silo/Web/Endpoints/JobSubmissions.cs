@@ -32,7 +32,12 @@ internal sealed class JobSubmissions(IFarm farm, WebOptions options)
         if (context.Request.HasFormContentType)
         {
             using PromptUpload upload = await PromptUpload.OpenAsync(context, options.MaxUploadBytes);
-            JobSubmission uploaded = ToSubmission(upload.Job, Caller.Of(context).Tenant, key) with { Prompts = upload.Prompts, PromptsFormat = upload.Format };
+            JobSubmission uploaded = ToSubmission(upload.Job, Caller.Of(context).Tenant, key) with
+            {
+                Prompts = upload.Prompts,
+                PromptsFormat = upload.Format,
+                Pictures = upload.ReadPicturesAsync(context.RequestAborted),
+            };
             return await farm.SubmitAsync(uploaded, context.RequestAborted);
         }
 
@@ -114,6 +119,7 @@ internal sealed class JobSubmissions(IFarm farm, WebOptions options)
                 Size = ParseSize(request.Size, farm.Model),
                 NumInferenceSteps = request.Steps,
                 GuidanceScale = request.Guidance,
+                ImageGuidanceScale = request.ImageGuidance,
                 NegativePrompt = request.NegativePrompt ?? "",
                 Seed = request.Seed ?? 0,
                 SamplesPerShard = request.SamplesPerShard ?? 10_000,

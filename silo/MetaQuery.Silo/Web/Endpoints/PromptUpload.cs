@@ -1,18 +1,22 @@
+using System.Runtime.CompilerServices;
 using MetaQuery.Client;
+using MetaQuery.Farm;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.WebUtilities;
-using Microsoft.Net.Http.Headers;
 
 namespace MetaQuery.Silo.Web;
 
 /// <summary>
-/// A job as multipart/form-data: a JSON part <c>job</c> (it may be missing) and after it a file part <c>prompts</c>, which is handed on as it comes and never held whole.
+/// A job as multipart/form-data: a JSON part <c>job</c> (it may be missing), after it a file part <c>prompts</c>, and after that the pictures that its lines
+/// name. Each is handed on as it comes and the body is never held whole.
 /// </summary>
 internal sealed class PromptUpload : IDisposable
 {
     private const int MostJobBytes = 64 * 1024;
 
-    private PromptUpload(JobRequest job, string format, Stream prompts) => (Job, Format, Prompts) = (job, format, prompts);
+    private readonly MultipartBody _body;
+
+    private PromptUpload(MultipartBody body, JobRequest job, string format, Stream prompts) => (_body, Job, Format, Prompts) = (body, job, format, prompts);
 
     /// <summary>All but the prompts.</summary>
     public JobRequest Job { get; }
@@ -20,99 +24,74 @@ internal sealed class PromptUpload : IDisposable
     /// <summary><c>txt</c>, <c>jsonl</c> or <c>csv</c>.</summary>
     public string Format { get; }
 
-    /// <summary>The file's bytes. Reading throws <see cref="ApiException"/> where the body is cut, too large or goes on after the file.</summary>
+    /// <summary>The file's bytes. Reading throws <see cref="ApiException"/> where the body is cut, too large or goes on after the file with what must come before it.</summary>
     public Stream Prompts { get; }
 
     /// <exception cref="ApiException">A part is missing, unknown or in the wrong place.</exception>
     public static async Task<PromptUpload> OpenAsync(HttpContext context, long mostBytes)
     {
-        if (context.Request.ContentLength > mostBytes)
-        {
-            throw RequestBody.TooLarge(mostBytes);
-        }
-
-        string boundary = HeaderUtilities.RemoveQuotes(MediaTypeHeaderValue.Parse(context.Request.ContentType).Boundary).Value ?? "";
-        if (boundary.Length is 0 or > 70) // RFC 2046, 5.1.1
-        {
-            throw ApiException.Invalid("Content-Type", "multipart/form-data needs a boundary of 1 to 70 characters", "malformed");
-        }
-
-        var reader = new MultipartReader(boundary, context.Request.Body) { HeadersCountLimit = 16, HeadersLengthLimit = 16 * 1024 };
+        MultipartBody body = MultipartBody.Open(context, mostBytes);
         var job = new JobRequest();
         bool hasJob = false;
-        while (await NextAsync(reader, context.RequestAborted) is { } section)
+        while (await body.NextAsync(context.RequestAborted) is { } part)
         {
-            switch (NameOf(section))
+            switch (part.Name)
             {
                 case "job" when !hasJob:
-                    job = await ReadJobAsync(section, context.RequestAborted);
+                    job = await ReadJobAsync(part, context.RequestAborted);
                     hasJob = true;
                     break;
                 case "prompts":
-                    return new PromptUpload(job, FormatOf(section, job), new SectionStream(reader, section.Body, mostBytes));
+                    return new PromptUpload(body, job, FormatOf(part, job), new PromptStream(body, part.Body));
                 case var other:
-                    throw ApiException.Invalid(other, $"part \"{other}\" is not taken here; there are job (JSON, once) and, after it, prompts (a file)", "unknown_field");
+                    throw ApiException.Invalid(
+                        other, $"part \"{other}\" is not taken here; there are job (JSON, once), after it prompts (a file), and after that the pictures that its lines name", "unknown_field");
             }
         }
 
         throw ApiException.Invalid("prompts", "the body has no part named prompts: the file of prompts", "missing_field");
     }
 
+    /// <summary>The pictures, once the prompts are read to their end. A part named <c>pictures</c> has its file name for a name, any other its own.</summary>
+    /// <exception cref="ApiException">The body is cut, or a picture is too large.</exception>
+    public async IAsyncEnumerable<UploadedPicture> ReadPicturesAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        while (await _body.NextAsync(cancellationToken) is { } part)
+        {
+            RefuseBefore(part);
+            string name = part.Name == "pictures" ? part.FileName ?? throw ApiException.Invalid("pictures", "a part named pictures has no file name: what the prompts' lines name it") : part.Name;
+            yield return new UploadedPicture(name, await part.ReadAsync(PictureLimits.MaxBytes, cancellationToken));
+        }
+    }
+
     public void Dispose() => Prompts.Dispose();
 
-    private static async Task<JobRequest> ReadJobAsync(MultipartSection section, CancellationToken cancellationToken)
+    private static void RefuseBefore(MultipartPart part)
     {
-        try
+        if (part.Name is "job" or "prompts")
         {
-            JobRequest job = RequestBody.Parse(await RequestBody.ReadBytesAsync(section.Body, null, MostJobBytes, cancellationToken), FarmJson.Default.JobRequest);
-            return job.Prompts is null ? job : throw ApiException.Invalid("prompts", "prompts come either in the job or as a file, not as both");
-        }
-        catch (Exception exception) when (exception is InvalidDataException or IOException)
-        {
-            throw Malformed(exception);
+            throw ApiException.Invalid(part.Name, $"part \"{part.Name}\" comes after the file of prompts; job must come before it, and after it nothing but pictures");
         }
     }
 
-    private static string FormatOf(MultipartSection section, JobRequest job)
+    private static async Task<JobRequest> ReadJobAsync(MultipartPart part, CancellationToken cancellationToken)
     {
-        string? name = ContentDispositionHeaderValue.TryParse(section.ContentDisposition, out ContentDispositionHeaderValue? disposition)
-            ? HeaderUtilities.RemoveQuotes(disposition.FileName).Value
-            : null;
-
-        // of the name nothing but its ending is looked at
-        return job.PromptsFormat ?? Path.GetExtension(name ?? "").ToLowerInvariant() switch
-        {
-            ".txt" => "txt",
-            ".jsonl" or ".ndjson" => "jsonl",
-            ".csv" => "csv",
-            _ => throw ApiException.Invalid("prompts", "the prompt file's name must end in .txt, .jsonl or .csv, or prompts_format of the job say how it is written"),
-        };
+        JobRequest job = RequestBody.Parse(await part.ReadAsync(MostJobBytes, cancellationToken), FarmJson.Default.JobRequest);
+        return job.Prompts is null ? job : throw ApiException.Invalid("prompts", "prompts come either in the job or as a file, not as both");
     }
 
-    private static string NameOf(MultipartSection section) =>
-        ContentDispositionHeaderValue.TryParse(section.ContentDisposition, out ContentDispositionHeaderValue? disposition) && HeaderUtilities.RemoveQuotes(disposition.Name).Value is { Length: > 0 and <= 100 } name
-            ? name
-            : throw ApiException.Invalid("body", "a part has no name", "malformed");
-
-    private static async Task<MultipartSection?> NextAsync(MultipartReader reader, CancellationToken cancellationToken)
+    // of the name nothing but its ending is looked at
+    private static string FormatOf(MultipartPart part, JobRequest job) => job.PromptsFormat ?? Path.GetExtension(part.FileName ?? "").ToLowerInvariant() switch
     {
-        try
-        {
-            return await reader.ReadNextSectionAsync(cancellationToken);
-        }
-        catch (Exception exception) when (exception is InvalidDataException or IOException)
-        {
-            throw Malformed(exception);
-        }
-    }
-
-    private static ApiException Malformed(Exception exception) =>
-        ApiException.Invalid("body", $"the multipart body is cut or malformed: {exception.Message.Split('\n')[0]}", "malformed");
+        ".txt" => "txt",
+        ".jsonl" or ".ndjson" => "jsonl",
+        ".csv" => "csv",
+        _ => throw ApiException.Invalid("prompts", "the prompt file's name must end in .txt, .jsonl or .csv, or prompts_format of the job say how it is written"),
+    };
 
     /// <summary>The file's part; at its end it makes sure that nothing follows which would have had a say.</summary>
-    private sealed class SectionStream(MultipartReader reader, Stream section, long mostBytes) : Stream
+    private sealed class PromptStream(MultipartBody whole, Stream section) : Stream
     {
-        private long _bytes;
         private bool _ended;
 
         public override bool CanRead => true;
@@ -123,31 +102,12 @@ internal sealed class PromptUpload : IDisposable
 
         public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
-            if (_ended)
+            int count = _ended ? 0 : await section.ReadAsync(buffer, cancellationToken);
+            if (count == 0 && buffer.Length > 0 && !_ended)
             {
-                return 0;
-            }
-
-            int count;
-            try
-            {
-                count = await section.ReadAsync(buffer, cancellationToken);
-            }
-            catch (Exception exception) when (exception is InvalidDataException or IOException)
-            {
-                throw Malformed(exception);
-            }
-
-            if ((_bytes += count) > mostBytes)
-            {
-                throw RequestBody.TooLarge(mostBytes);
-            }
-
-            if (count == 0 && buffer.Length > 0)
-            {
-                if (await NextAsync(reader, cancellationToken) is { } next)
+                if (await whole.PeekAsync(cancellationToken) is { } next)
                 {
-                    throw ApiException.Invalid(NameOf(next), $"part \"{NameOf(next)}\" comes after the file of prompts; job must come before it, and nothing after it");
+                    RefuseBefore(next);
                 }
 
                 _ended = true;

@@ -45,7 +45,8 @@ internal static class DocumentSetup
 
             if (operation.RequestBody?.Content?.ContainsKey("multipart/form-data") == true)
             {
-                operation.RequestBody.Content["multipart/form-data"] = Upload(operation.RequestBody.Content["application/json"].Schema!);
+                IOpenApiSchema json = operation.RequestBody.Content["application/json"].Schema!;
+                operation.RequestBody.Content["multipart/form-data"] = operation.OperationId == "editImages" ? Edit() : Upload(json);
             }
 
             return Task.CompletedTask;
@@ -74,9 +75,17 @@ internal static class DocumentSetup
                 (prompt.MinLength, prompt.MaxLength) = (1, JobRequest.MaxPromptCharacters);
             }
 
+            if (context.JsonPropertyInfo is { Name: "images" } && schema.Items is OpenApiSchema picture)
+            {
+                picture.Examples = [(JsonNode)BlackPixel];
+            }
+
             return Task.CompletedTask;
         });
     }
+
+    // a PNG of one black pixel
+    private const string BlackPixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC";
 
     private static IEnumerable<string> Sizes(ImageModelInfo model) =>
     [
@@ -117,12 +126,28 @@ internal static class DocumentSetup
         Schema = new OpenApiSchema
         {
             Type = JsonSchemaType.Object,
-            Description = "job first (it may be left out), then prompts.",
+            Description = "job first (it may be left out), then prompts, then the pictures that its lines name: parts of those names, or parts named pictures with those file names.",
             Required = new HashSet<string> { "prompts" },
             Properties = new Dictionary<string, IOpenApiSchema>
             {
                 ["job"] = job,
                 ["prompts"] = new OpenApiSchema { Type = JsonSchemaType.String, Format = "binary", Description = "A .txt, .jsonl or .csv file." },
+            },
+        },
+    };
+
+    /// <summary>The form that OpenAI's clients send; its other fields are those of the JSON body, as texts.</summary>
+    private static OpenApiMediaType Edit() => new()
+    {
+        Schema = new OpenApiSchema
+        {
+            Type = JsonSchemaType.Object,
+            Description = "The JSON body's fields as texts, and one or more parts named image or image[].",
+            Required = new HashSet<string> { "image" },
+            Properties = new Dictionary<string, IOpenApiSchema>
+            {
+                ["image"] = new OpenApiSchema { Type = JsonSchemaType.String, Format = "binary", Description = "A PNG, JPEG or WebP file." },
+                ["prompt"] = new OpenApiSchema { Type = JsonSchemaType.String, MaxLength = JobRequest.MaxPromptCharacters },
             },
         },
     };
