@@ -17,6 +17,7 @@ internal static class Benchmark
         Part("slots", bulk.Slots);
         Part("quality", quality.Pictures);
         Part("start", quality.Start);
+        Part("scale", () => new Scale.ScaleSuite(options, report).Run(options.Threads));
         Part("overhead", () =>
         {
             var small = TensorOverhead.Measure();

@@ -15,7 +15,19 @@ internal sealed record BenchmarkOptions(
     public const double GuidanceScale = 4.5;
 
     public static IReadOnlyList<string> AllParts { get; } =
-        ["gemm", "condition", "step", "decode", "bulk", "slots", "quality", "start", "overhead"];
+        ["gemm", "condition", "step", "decode", "bulk", "slots", "quality", "start", "overhead", "scale"];
 
-    public bool Includes(string part) => Parts.Count == 0 || Parts.Contains(part);
+    /// <summary>Modules of the part "scale"; empty means all.</summary>
+    public IReadOnlyList<string> Modules { get; init; } = [];
+
+    /// <summary>Threads of the part "scale".</summary>
+    public int Threads { get; init; } = Environment.ProcessorCount;
+
+    /// <summary>Tokens of the prompt before the queries, in the part "scale".</summary>
+    public int PromptTokens { get; init; } = 300;
+
+    /// <summary>The parts of a model that is not the shipped one: the peer reads that one alone.</summary>
+    public static IReadOnlyList<string> OtherModelParts { get; } = ["scale"];
+
+    public bool Includes(string part) => (Parts.Count == 0 && part != "scale") || Parts.Contains(part);
 }

@@ -35,6 +35,19 @@ internal sealed class BenchmarkReport
         _rows.Add([what, Text(ours, unit), Text(peer, unit), ratio.ToString("0.00", CultureInfo.InvariantCulture) + " x", share?.ToString("0 %", CultureInfo.InvariantCulture) ?? ""]);
     }
 
+    /// <summary>A module without a counterpart: its time, its rate, and that as a share of the GEMM peak where the work is known.</summary>
+    public void AddModule(string key, string what, double seconds, double gflopPerSecond, double? share)
+    {
+        Json[key + "Seconds"] = Round(seconds);
+        if (share is { } part)
+        {
+            Json[key + "GflopPerSecond"] = Round(gflopPerSecond);
+            Json[key + "PeakShare"] = Round(part);
+        }
+
+        _rows.Add([what, Text(seconds, "s"), "", share is null ? "" : Text(gflopPerSecond, "GFLOP/s"), share?.ToString("0 %", CultureInfo.InvariantCulture) ?? ""]);
+    }
+
     /// <summary>A figure without a counterpart.</summary>
     public void Add(string key, string what, string unit, double value)
     {

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using MetaQuery.Benchmarks;
 using MetaQuery.Benchmarks.Farm;
+using MetaQuery.Benchmarks.Scale;
+using MetaQuery.Kernels;
 using TorchSharp;
 
 var json = new Option<bool>("--json") { Description = "One JSON object instead of a table." };
@@ -29,13 +31,30 @@ serve.SetAction(parsed =>
     new OurWorker(modules, farm, type).Serve();
 });
 
+var scaleThreads = new Option<int>("--threads") { Description = "Threads of the part \"scale\".", DefaultValueFactory = _ => Environment.ProcessorCount };
+var promptTokens = new Option<int>("--prompt-tokens") { Description = "Tokens before the queries, in the part \"scale\".", DefaultValueFactory = _ => 300 };
+var modules = new Option<string[]>("--modules") { Description = "Modules of the part \"scale\": prefill connector context step decode.", AllowMultipleArgumentsPerToken = true };
+var scale = new Command(ScaleWorker.Verb, "A model of any size as a worker: what the part \"scale\" starts.") { Hidden = true };
+scale.Options.Add(model);
+scale.Options.Add(dtype);
+scale.Options.Add(threads);
+scale.Options.Add(promptTokens);
+scale.SetAction(parsed =>
+{
+    TorchRuntime.SetThreads(parsed.GetValue(threads));
+    var type = parsed.GetValue(dtype) == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32;
+    using var worker = new ScaleWorker(parsed.GetValue(model)!, type, parsed.GetValue(threads), parsed.GetValue(promptTokens));
+    worker.Serve();
+});
+
 var root = new RootCommand("Measures MetaQuery.Farm beside a plain PyTorch peer, in turns, with the same settings on both sides.");
-foreach (var option in (Option[])[json, dtype, rounds, prompts, parts, python, model])
+foreach (var option in (Option[])[json, dtype, rounds, prompts, parts, python, model, scaleThreads, promptTokens, modules])
 {
     root.Options.Add(option);
 }
 
 root.Subcommands.Add(serve);
+root.Subcommands.Add(scale);
 var farm = new Command("farm", "The farm itself: queues, feeding, start of large jobs.");
 var farmParts = new Option<string[]>("--only") { Description = "The parts to measure.", AllowMultipleArgumentsPerToken = true };
 farm.Options.Add(json);
@@ -50,11 +69,18 @@ root.SetAction(parsed =>
         chosen == "auto" ? (Machine.Has("amx_bf16") ? "bfloat16" : "float32") : chosen,
         parsed.GetValue(rounds),
         parsed.GetValue(prompts),
-        parsed.GetValue(parts) ?? [],
-        parsed.GetValue(python)!);
+        parsed.GetValue(parts) is { Length: > 0 } named ? named : IsShipped(parsed.GetValue(model)!) ? [] : BenchmarkOptions.OtherModelParts,
+        parsed.GetValue(python)!)
+    {
+        Threads = parsed.GetValue(scaleThreads),
+        PromptTokens = parsed.GetValue(promptTokens),
+        Modules = parsed.GetValue(modules) ?? [],
+    };
     return Print(() => Benchmark.Run(options), parsed.GetValue(json));
 });
 return root.Parse(args).Invoke();
+
+static bool IsShipped(string folder) => Path.GetFullPath(folder) == Path.GetFullPath(Repository.PathOf("models", "nano"));
 
 static int Print(Func<BenchmarkReport> measure, bool asJson)
 {

@@ -53,6 +53,16 @@ internal sealed class WorkerProcess : IDisposable
         ],
         threads);
 
+    /// <summary>Our side with a model of any size, for <see cref="Scale.ScaleSuite"/>.</summary>
+    public static WorkerProcess Scale(BenchmarkOptions options, int threads) => new(
+        $"our worker ({options.Dtype}, {threads} threads)",
+        Environment.ProcessPath!,
+        [
+            .. Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet" ? [typeof(WorkerProcess).Assembly.Location] : Array.Empty<string>(),
+            Benchmarks.Scale.ScaleWorker.Verb, "--model", options.Model, "--dtype", options.Dtype, "--threads", $"{threads}", "--prompt-tokens", $"{options.PromptTokens}",
+        ],
+        threads);
+
     /// <summary>Sends a command without waiting, so that several workers can be set to work at the same time.</summary>
     public void Send(JsonObject command)
     {

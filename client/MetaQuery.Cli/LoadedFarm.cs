@@ -20,7 +20,9 @@ internal sealed class LoadedFarm : IDisposable
 
     /// <param name="dtype">float32, bfloat16, or null for the faster on this machine.</param>
     /// <param name="threads">Threads of each slot.</param>
-    public static LoadedFarm Load(string folder, string? dtype, int threads) => new(LocalModel.Load(folder, dtype, threads));
+    /// <param name="memoryBudgetBytes">What the process may take; null for no limit.</param>
+    public static LoadedFarm Load(string folder, string? dtype, int threads, long? memoryBudgetBytes) =>
+        new(LocalModel.Load(folder, dtype, threads, memoryBudgetBytes: memoryBudgetBytes));
 
     public void Dispose() => model.Dispose();
 }

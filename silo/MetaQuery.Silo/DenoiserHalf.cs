@@ -5,11 +5,29 @@ using MetaQuery.Pipelines;
 namespace MetaQuery.Silo;
 
 /// <summary>The farm's view of one slot's denoiser.</summary>
-internal sealed class DenoiserHalf(ImageDenoiser denoiser, ImageModelInfo info) : IImageDenoiser, IDisposable
+/// <remarks>Where the halves alternate, the slot's own memory (activations, keys and values) goes with each batch, so that the other half finds it free.</remarks>
+internal sealed class DenoiserHalf(ModelHalves halves, ImageModelInfo info) : IImageDenoiser, IDisposable
 {
+    private ImageDenoiser? _lasting;
+
     public ImageModelInfo Info { get; } = info;
 
-    public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken) => denoiser.Denoise(
+    public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken) => halves.Denoise(model =>
+    {
+        if (!halves.Alternates)
+        {
+            return Denoise(_lasting ??= Create(model), batch, cancellationToken);
+        }
+
+        using ImageDenoiser passing = Create(model);
+        return Denoise(passing, batch, cancellationToken);
+    });
+
+    public void Dispose() => _lasting?.Dispose();
+
+    private ImageDenoiser Create(ImageModel model) => new(model, new ImageDenoiserOptions(Info.Numerics.ThreadsPerSlot));
+
+    private static IReadOnlyList<RgbImage> Denoise(ImageDenoiser denoiser, DenoiseBatch batch, CancellationToken cancellationToken) => denoiser.Denoise(
         new ImageBatch(batch.HeightPixels, batch.WidthPixels, batch.NumInferenceSteps, batch.BatchSize,
         [
             .. batch.Rows.Select(row => new ImageRow(row.Condition, row.NegativeCondition, row.GuidanceScale, row.Seed)
@@ -22,6 +40,4 @@ internal sealed class DenoiserHalf(ImageDenoiser denoiser, ImageModelInfo info) 
             ThreeBranches = batch.ThreeBranches,
         },
         progress: null, cancellationToken);
-
-    public void Dispose() => denoiser.Dispose();
 }

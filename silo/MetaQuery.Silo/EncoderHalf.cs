@@ -1,20 +1,20 @@
 using MetaQuery.Farm;
-using MetaQuery.Pipelines;
 
 namespace MetaQuery.Silo;
 
 /// <summary>The farm's view of the condition encoder, which all slots share.</summary>
-/// <param name="encoder">The loaded one.</param>
+/// <param name="halves">Hold the encoder.</param>
 /// <param name="identity">Of its conditions.</param>
 /// <param name="pictures">Where prompts' pictures are; null where there are none.</param>
-internal sealed class EncoderHalf(ConditionEncoder encoder, ConditionIdentity identity, IPictureSource? pictures) : IConditionEncoder
+internal sealed class EncoderHalf(ModelHalves halves, ConditionIdentity identity, IPictureSource? pictures) : IConditionEncoder
 {
     public ConditionIdentity Identity { get; } = identity;
 
     public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(requests);
-        return encoder.Encode([.. requests.Select(request => new ConditionPrompt(request.Caption, [.. request.ImageHashes.Select(Picture)]))], cancellationToken);
+        ConditionPrompt[] prompts = [.. requests.Select(request => new ConditionPrompt(request.Caption, [.. request.ImageHashes.Select(Picture)]))];
+        return halves.Encode(encoder => encoder.Encode(prompts, cancellationToken));
     }
 
     private PromptImage Picture(string name) => BlackPicture.TryParse(name, out int width, out int height)

@@ -13,20 +13,15 @@ public sealed class LocalModel : IFarmModel, IDisposable
     /// <summary>Rows of a denoising batch where a job names none.</summary>
     public const int DefaultBatchSize = 8;
 
-    private readonly TextModel? _text;
-    private readonly ImageModel? _image;
-    private readonly ConditionEncoder? _encoder;
+    private readonly ModelHalves _halves;
 
-    private LocalModel(ModelDescription description, TextModel? text, ImageModel? image)
-    {
-        (Description, _text, _image) = (description, text, image);
-        _encoder = text is null ? null : new ConditionEncoder(text.Model, text.Prompt);
-        if (_encoder is not null && _encoder.ConditionBytes != description.Conditions.ConditionBytes)
-        {
-            throw new PipelineException(
-                $"the model's weights give conditions of {_encoder.ConditionBytes} bytes, its configuration {description.Conditions.ConditionBytes}");
-        }
-    }
+    private LocalModel(ModelDescription description, ModelHalves halves) => (Description, _halves) = (description, halves);
+
+    /// <summary>Whether memory holds one half at a time, and the slots take turns at both.</summary>
+    public bool HoldsOneHalf => _halves.Alternates;
+
+    /// <summary>How often each half was loaded.</summary>
+    public HalfLoads Loads => _halves.Loads;
 
     /// <summary>The dtype that is faster here: bfloat16 where the processor multiplies its tiles, else float32.</summary>
     public static string DefaultDtype => RawKernels.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "bfloat16" : "float32";
@@ -54,11 +49,12 @@ public sealed class LocalModel : IFarmModel, IDisposable
     /// <param name="threadsPerSlot">Threads within one operator; set for the whole process.</param>
     /// <param name="roles">Which halves.</param>
     /// <param name="device"><c>cpu</c>, <c>cuda</c> or <c>cuda:1</c>.</param>
+    /// <param name="memoryBudgetBytes">What the process may take. Where both halves need more, one is held at a time, and loaded when it is first used.</param>
     /// <exception cref="Models.Checkpoints.CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
     /// <exception cref="PipelineException">A part is of a kind that is not supported.</exception>
-    /// <exception cref="JobSpecException">The dtype or the device is not known, or not there.</exception>
+    /// <exception cref="JobSpecException">The dtype or the device is not known, or not there; or the budget does not hold one half.</exception>
     public static LocalModel Load(
-        string path, string? dtype = null, int threadsPerSlot = 1, WorkRoles roles = WorkRoles.Both, string device = "cpu")
+        string path, string? dtype = null, int threadsPerSlot = 1, WorkRoles roles = WorkRoles.Both, string device = "cpu", long? memoryBudgetBytes = null)
     {
         ComputeDevice place = ComputeDevice.Parse(device);
         dtype ??= place.IsCpu ? DefaultDtype : "bfloat16";
@@ -71,42 +67,48 @@ public sealed class LocalModel : IFarmModel, IDisposable
         MetaQueryModelFolder folder = MetaQueryModelFolder.Open(path);
         TorchRuntime.SetThreads(threadsPerSlot);
         var options = new ImageModelOptions { Dtype = computed, Device = place.Device };
+        bool alternates = memoryBudgetBytes is not null && MemoryNeed.Of(folder, dtype).Alternates(memoryBudgetBytes, roles);
+        var halves = new ModelHalves(
+            roles.HasFlag(WorkRoles.Mllm) ? () => TextModel.Load(folder, computed, place.IsCpu ? null : place.Device) : null,
+            roles.HasFlag(WorkRoles.Dit) ? () => ImageModel.Load(folder, options) : null,
+            alternates);
         // hashing every file takes as long as loading one half, so all three run side by side
         Task<ModelDescription> description = Task.Run(() => Describe(folder, ImageModel.Describe(folder, options), dtype, place));
-        Task<TextModel?> text = Task.Run(() => roles.HasFlag(WorkRoles.Mllm) ? TextModel.Load(folder, computed, place.IsCpu ? null : place.Device) : null);
-        Task<ImageModel?> image = Task.Run(() => roles.HasFlag(WorkRoles.Dit) ? ImageModel.Load(folder, options) : null);
+        Task loading = alternates ? Task.CompletedTask : Task.Run(halves.LoadAll);
         try
         {
-            Task.WhenAll(description, text, image).GetAwaiter().GetResult();
-            return new LocalModel(description.Result, text.Result, image.Result);
+            Task.WhenAll(description, loading).GetAwaiter().GetResult();
+            if (!alternates && halves.HasText)
+            {
+                halves.Encode(encoder => Checked(encoder, description.Result.Conditions.ConditionBytes));
+            }
+
+            return new LocalModel(description.Result, halves);
         }
         catch
         {
-            Task.WhenAll(description, text, image).ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
-            DisposeIfMade(text);
-            DisposeIfMade(image);
+            Task.WhenAll(description, loading).ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
+            halves.Dispose();
             throw;
         }
     }
 
-    public IConditionEncoder CreateEncoder(IPictureSource? pictures = null) => new EncoderHalf(
-        _encoder ?? throw new InvalidOperationException("the half that makes conditions is not loaded"), Description.Conditions, pictures);
+    public IConditionEncoder CreateEncoder(IPictureSource? pictures = null) => _halves.HasText
+        ? new EncoderHalf(_halves, Description.Conditions, pictures)
+        : throw new InvalidOperationException("the half that makes conditions is not loaded");
 
-    /// <summary>Pictures of prompts that went through the vision tower so far, black ones included; 0 where there is none.</summary>
-    public long PicturePasses => _text?.Model.PicturePasses ?? 0;
+    /// <summary>Pictures of prompts that went through the vision tower since the half that makes conditions was loaded, black ones included; 0 where there is none.</summary>
+    public long PicturePasses => _halves.PicturePasses;
 
-    public IImageDenoiser CreateDenoiser() => new DenoiserHalf(
-        new ImageDenoiser(
-            _image ?? throw new InvalidOperationException("the half that makes pictures is not loaded"),
-            new ImageDenoiserOptions(Description.Images.Numerics.ThreadsPerSlot)),
-        Description.Images);
+    public IImageDenoiser CreateDenoiser() => _halves.HasImage
+        ? new DenoiserHalf(_halves, Description.Images)
+        : throw new InvalidOperationException("the half that makes pictures is not loaded");
 
-    public void Dispose()
-    {
-        _encoder?.Dispose();
-        _text?.Dispose();
-        _image?.Dispose();
-    }
+    public void Dispose() => _halves.Dispose();
+
+    private static int Checked(ConditionEncoder encoder, int due) => encoder.ConditionBytes == due
+        ? due
+        : throw new PipelineException($"the model's weights give conditions of {encoder.ConditionBytes} bytes, its configuration {due}");
 
     private static ModelDescription Describe(MetaQueryModelFolder folder, ImageModelTraits image, string dtype, ComputeDevice place)
     {
@@ -141,15 +143,6 @@ public sealed class LocalModel : IFarmModel, IDisposable
         catch (ImageFormatException exception)
         {
             return exception.Message;
-        }
-    }
-
-    private static void DisposeIfMade<T>(Task<T?> task)
-        where T : class, IDisposable
-    {
-        if (task.IsCompletedSuccessfully)
-        {
-            task.Result?.Dispose();
         }
     }
 }

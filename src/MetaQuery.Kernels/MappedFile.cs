@@ -12,7 +12,7 @@ namespace MetaQuery.Kernels;
 /// <remarks>Another process that cuts the file short while it is mapped ends this one (SIGBUS): replace model files, do not rewrite them.</remarks>
 public sealed unsafe class MappedFile : IDisposable
 {
-    const int Read = 1, Write = 2, Private = 2, NoReserve = 0x4000;
+    const int Read = 1, Write = 2, Private = 2, NoReserve = 0x4000, WillNeed = 3;
 
     readonly byte* _address;
     int _users = 1, _disposed;
@@ -24,7 +24,7 @@ public sealed unsafe class MappedFile : IDisposable
         Path = path;
         using var file = File.OpenHandle(path, options: FileOptions.None);
         Length = RandomAccess.GetLength(file);
-        _address = Map(path, file, Length);
+        _address = Map(path, file, 0, Length);
     }
 
     /// <summary>Maps a file that is open already: the one that was opened, even if another has taken its name since.</summary>
@@ -36,7 +36,20 @@ public sealed unsafe class MappedFile : IDisposable
     {
         Path = path;
         Length = length;
-        _address = Map(path, file, length);
+        _address = Map(path, file, 0, length);
+    }
+
+    /// <summary>Maps a part of a file that is open already: its pages go when its last tensor goes, those of the rest stay away.</summary>
+    /// <param name="offset">Of the first byte, a multiple of the page size; the mapping counts from it.</param>
+    /// <inheritdoc cref="MappedFile(string, SafeFileHandle, long)"/>
+    public MappedFile(string path, SafeFileHandle file, long offset, long length)
+    {
+        if (offset % Environment.SystemPageSize != 0)
+            throw new ArgumentException($"{path}: a mapping cannot start at byte {offset}, which is no multiple of {Environment.SystemPageSize}", nameof(offset));
+        Path = path;
+        Length = length;
+        _address = Map(path, file, offset, length);
+        if (_address != null) _ = madvise((nint)_address, (nuint)length, WillNeed); // a hint: read ahead, since all of it will be asked for
     }
 
     public string Path { get; }
@@ -90,11 +103,11 @@ public sealed unsafe class MappedFile : IDisposable
         _ => throw new ArgumentOutOfRangeException(nameof(dtype), $"{dtype} cannot be mapped"),
     };
 
-    static byte* Map(string path, SafeFileHandle file, long length)
+    static byte* Map(string path, SafeFileHandle file, long offset, long length)
     {
         if (length == 0) return null; // mmap refuses an empty range
         // NoReserve: a file larger than the memory may be mapped, since pages that are only read can be dropped again.
-        var address = mmap(0, (nuint)length, Read | Write, Private | NoReserve, (int)file.DangerousGetHandle(), 0);
+        var address = mmap(0, (nuint)length, Read | Write, Private | NoReserve, (int)file.DangerousGetHandle(), (nint)offset);
         GC.KeepAlive(file);
         return address != -1 ? (byte*)address
             : throw new IOException($"{path}: mapping {length} bytes failed: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastSystemError())}");
@@ -123,6 +136,9 @@ public sealed unsafe class MappedFile : IDisposable
 
     [DllImport("libc", SetLastError = true)]
     static extern nint mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
+
+    [DllImport("libc")]
+    static extern int madvise(nint address, nuint length, int advice);
 
     [DllImport("libc", SetLastError = true)]
     static extern int munmap(nint address, nuint length);

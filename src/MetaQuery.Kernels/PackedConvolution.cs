@@ -39,7 +39,7 @@ public sealed unsafe class PackedConvolution : IDisposable
 
     readonly NativeBuffer _packed;
     readonly NativeBuffer? _bias;
-    readonly KernelType _type;
+    readonly int _stored;
     readonly KernelFeatures _features;
     readonly int _taps, _offsetY, _offsetX;
 
@@ -52,16 +52,16 @@ public sealed unsafe class PackedConvolution : IDisposable
     public PackedConvolution(Tensor weight, Tensor? bias, KernelType type, KernelFeatures features, int offsetY = 0, int offsetX = 0)
     {
         (Outputs, Channels, _taps) = (weight.shape[0], weight.shape[1], (int)weight.shape[2]);
-        (_type, _features, _offsetY, _offsetX) = (type, features, offsetY, offsetX);
+        (_stored, _features, _offsetY, _offsetX) = (PackedWeights.StoredAs(weight, type), features, offsetY, offsetX);
         var rowInputs = _taps * Channels;
-        var steps = type == KernelType.BFloat16 ? (rowInputs + 1) / 2 : rowInputs;
         const int Panel = PackedWeights.PanelOutputs;
-        _packed = new NativeBuffer((Outputs + Panel - 1) / Panel * Panel * steps * _taps * 4);
+        _packed = new NativeBuffer((Outputs + Panel - 1) / Panel * Panel * PackedWeights.StoredBytes(_stored, rowInputs) * _taps, lasting: true);
         using var scope = NewDisposeScope();
-        var flat = weight.to(ScalarType.Float32).permute(0, 2, 3, 1).contiguous(); // [outputs, taps, taps, channels]
+        var readable = weight.dtype == ScalarType.BFloat16 ? weight : weight.to(ScalarType.Float32);
+        var flat = readable.permute(0, 2, 3, 1).contiguous(); // [outputs, taps, taps, channels]
         fixed (byte* source = flat.bytes)
         {
-            PackedWeights.PackEntry((float*)source, (nint)Outputs, _taps, (nint)rowInputs, (int)type, _packed.Pointer);
+            PackedWeights.PackEntry(source, PackedWeights.TypeOf(flat), (nint)Outputs, _taps, (nint)rowInputs, _stored, _packed.Pointer);
         }
 
         _bias = bias is null ? null : PackedWeights.Floats(bias);
@@ -74,7 +74,7 @@ public sealed unsafe class PackedConvolution : IDisposable
     public void Run(in ConvolutionTarget target, int threads)
     {
         Entry(
-            target.Padded, (int)_type, (nint)(target.Width + 2), (nint)Channels, _taps, _offsetY, _offsetX, _packed.Pointer,
+            target.Padded, _stored, (nint)(target.Width + 2), (nint)Channels, _taps, _offsetY, _offsetX, _packed.Pointer,
             _bias is null ? null : _bias.Floats, (int)target.Activation, target.Residual ? 1 : 0, target.Output, (int)target.Type,
             (nint)target.RowStride, (nint)target.PixelStride, (nint)target.Height, (nint)target.Width, (nint)Outputs, (int)_features, threads);
         GC.KeepAlive(this);

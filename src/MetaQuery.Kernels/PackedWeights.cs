@@ -31,12 +31,16 @@ public unsafe struct MatmulTarget
 /// The weights of a linear layer in the order in which the matrix kernel reads them. Immutable: any number of threads may multiply
 /// by it at once.
 /// </summary>
+/// <remarks>Large weights that come in bfloat16 are kept so also under float32 inputs, and widened as they are read: the same bits as
+/// packed in float32, in half the memory.</remarks>
 public sealed unsafe class PackedWeights : IDisposable
 {
     internal const int PanelOutputs = 32; // native/matmul.cpp
 
-    internal static readonly delegate* unmanaged<float*, nint, nint, nint, int, void*, void> PackEntry =
-        (delegate* unmanaged<float*, nint, nint, nint, int, void*, void>)KernelLibrary.Address("pack_weights");
+    internal const long LeastHalves = 1 << 19; // smaller ones stay in the second-level cache, where widening costs more than memory saves
+
+    internal static readonly delegate* unmanaged<void*, int, nint, nint, nint, int, void*, void> PackEntry =
+        (delegate* unmanaged<void*, int, nint, nint, nint, int, void*, void>)KernelLibrary.Address("pack_weights");
 
     static readonly delegate* unmanaged<void*, int, nint, void*, float*, int, float*, nint, nint, int, void*, int, nint, nint, nint, nint, int, int, void> MultiplyEntry =
         (delegate* unmanaged<void*, int, nint, void*, float*, int, float*, nint, nint, int, void*, int, nint, nint, nint, nint, int, int, void>)KernelLibrary.Address("packed_matmul");
@@ -44,6 +48,7 @@ public sealed unsafe class PackedWeights : IDisposable
     readonly NativeBuffer _packed;
     readonly NativeBuffer? _bias;
     readonly KernelFeatures _features;
+    readonly int _stored;
 
     /// <param name="weight">[outputs, ...], any dtype, on the CPU; all dimensions but the first are inputs.</param>
     /// <param name="bias">[outputs], or null.</param>
@@ -55,13 +60,13 @@ public sealed unsafe class PackedWeights : IDisposable
         Inputs = weight.NumberOfElements / Outputs;
         Type = type;
         _features = features;
-        var steps = type == KernelType.BFloat16 ? (Inputs + 1) / 2 : Inputs;
-        _packed = new NativeBuffer((Outputs + PanelOutputs - 1) / PanelOutputs * PanelOutputs * steps * 4);
-        using var wide = weight.to(ScalarType.Float32);
-        using var flat = wide.contiguous();
+        _stored = StoredAs(weight, type);
+        _packed = new NativeBuffer((Outputs + PanelOutputs - 1) / PanelOutputs * PanelOutputs * StoredBytes(_stored, Inputs), lasting: true);
+        using var readable = weight.to(weight.dtype == ScalarType.BFloat16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        using var flat = readable.contiguous();
         fixed (byte* source = flat.bytes)
         {
-            PackEntry((float*)source, (nint)Outputs, 1, (nint)Inputs, (int)type, _packed.Pointer);
+            PackEntry(source, TypeOf(flat), (nint)Outputs, 1, (nint)Inputs, _stored, _packed.Pointer);
         }
 
         _bias = bias is null ? null : Floats(bias);
@@ -85,11 +90,20 @@ public sealed unsafe class PackedWeights : IDisposable
     public void Multiply(void* input, long rows, in MatmulTarget target, int threads, long inputStride = 0)
     {
         MultiplyEntry(
-            input, (int)Type, (nint)(inputStride == 0 ? Inputs : inputStride), _packed.Pointer, _bias is null ? null : _bias.Floats, (int)target.Activation, target.Gate,
+            input, _stored, (nint)(inputStride == 0 ? Inputs : inputStride), _packed.Pointer, _bias is null ? null : _bias.Floats, (int)target.Activation, target.Gate,
             (nint)target.GateStride, (nint)Math.Max(1, target.TokensPerGate), target.Residual ? 1 : 0, target.Output, (int)target.Type,
             (nint)(target.Stride == 0 ? Outputs : target.Stride), (nint)rows, (nint)Outputs, (nint)Inputs, (int)_features, threads);
         GC.KeepAlive(this);
     }
+
+    // kernels.h: kFloat32, kBFloat16 or kHalves
+    internal static int StoredAs(Tensor weight, KernelType type) =>
+        type == KernelType.Float32 && weight.dtype == ScalarType.BFloat16 && weight.NumberOfElements >= LeastHalves ? 2 : (int)type;
+
+    // of one output's row; bfloat16 inputs are read in pairs
+    internal static long StoredBytes(int stored, long inputs) => stored switch { 0 => inputs * 4, 1 => (inputs + 1) / 2 * 4, _ => inputs * 2 };
+
+    internal static int TypeOf(Tensor tensor) => (int)(tensor.dtype == ScalarType.BFloat16 ? KernelType.BFloat16 : KernelType.Float32);
 
     /// <summary>A tensor's values as float32 outside the collector's heap.</summary>
     public static NativeBuffer Floats(Tensor values)

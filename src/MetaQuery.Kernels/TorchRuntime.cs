@@ -81,6 +81,16 @@ public static partial class TorchRuntime
             ((delegate* unmanaged<int, void>)set)(threads);
     }
 
+    /// <summary>Gives the system what was freed and is kept for the next temporaries: after a model's load, and after it is given back.</summary>
+    public static void ReturnFreedMemory()
+    {
+        GC.Collect();
+        _ = malloc_trim(0);
+    }
+
+    [LibraryImport("libc")]
+    private static partial int malloc_trim(nuint pad);
+
     // Only an OpenBLAS that libtorch has loaded counts: it may be installed beside a libtorch that has another BLAS.
     static nint OpenBlas(string function)
     {

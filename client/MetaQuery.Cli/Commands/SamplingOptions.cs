@@ -20,9 +20,11 @@ internal sealed class SamplingOptions
     private readonly Option<int?> slots = Values.Number("--slots", "Workers in this process (default: one per core); changes no picture.", 1, 1024);
     private readonly Option<int?> threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
 
+    private readonly Option<long?> memoryBudget = Values.MemoryBudget();
+
     public void AddTo(Command command)
     {
-        foreach (var option in (Option[])[model, seed, size, steps, guidance, imageGuidance, negativePrompt, format, quality, dtype, batchSize, slots, threads])
+        foreach (var option in (Option[])[model, seed, size, steps, guidance, imageGuidance, negativePrompt, format, quality, dtype, batchSize, slots, threads, memoryBudget])
         {
             command.Options.Add(option);
         }
@@ -52,5 +54,5 @@ internal sealed class SamplingOptions
         LoadedFarm.Describe(InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype));
 
     public LoadedFarm Load(ParseResult result) => LoadedFarm.Load(
-        InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1);
+        InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1, result.GetValue(memoryBudget));
 }

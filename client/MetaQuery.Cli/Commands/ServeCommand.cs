@@ -35,6 +35,8 @@ internal static class ServeCommand
         {
             data, urls, model, dtype, slots, threads, publicUrl, cors, requests, upload, queued, keep, memory, disk, openMetrics,
         };
+        var budget = Values.MemoryBudget();
+        command.Options.Add(budget);
         var redis = new RedisSettings();
         redis.AddTo(command);
         command.SetAction(async (result, stop) =>
@@ -53,6 +55,7 @@ internal static class ServeCommand
                 ModelFolder = InstalledModels.Find(result.GetValue(model)!),
                 Dtype = result.GetValue(dtype),
                 Threads = perSlot,
+                MemoryBudgetBytes = result.GetValue(budget),
                 Slots = result.GetValue(slots) ?? LocalModel.DefaultSlots(perSlot),
                 MaxQueuedImages = result.GetValue(queued),
                 KeepDataSets = result.GetValue(keep) is { } days ? TimeSpan.FromDays(days) : null,
@@ -83,7 +86,7 @@ internal static class ServeCommand
             return;
         }
 
-        using var model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads);
+        using var model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, memoryBudgetBytes: options.MemoryBudgetBytes);
         await EmbeddedServer.RunAsync(model, options, urls => Listening(urls, $"{options.Slots} slots"), ServerLogs.Configure, stop);
 
         void Listening(IReadOnlyList<string> urls, string what) =>

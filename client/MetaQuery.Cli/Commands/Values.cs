@@ -59,6 +59,27 @@ internal static class Values
         DefaultValueFactory = _ => standard,
     };
 
+    public static Option<long?> MemoryBudget() => new("--memory-budget")
+    {
+        Description = "Memory that this process may take, such as 12GiB: where it does not hold the whole model, the model's halves take turns (default: no limit); changes no picture.",
+        HelpName = "SIZE",
+        CustomParser = result => Parse(result, "--memory-budget", ParseBytes, "a size such as 12GiB or 900MiB"),
+    };
+
+    internal static long? ParseBytes(string text)
+    {
+        foreach (var (unit, bytes) in ((string, double)[])[("GiB", 1L << 30), ("MiB", 1L << 20), ("GB", 1e9), ("MB", 1e6)])
+        {
+            if (text.EndsWith(unit, StringComparison.OrdinalIgnoreCase)
+                && double.TryParse(text[..^unit.Length], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var count) && count * bytes is >= 1 and < 1e15)
+            {
+                return (long)(count * bytes);
+            }
+        }
+
+        return null;
+    }
+
     internal static ImageSize? ParseSize(string text)
     {
         var parts = text.Split('x', 'X', '×');

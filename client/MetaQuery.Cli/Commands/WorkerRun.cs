@@ -24,8 +24,9 @@ internal static class WorkerRun
         var threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
         var device = Values.Text("--device", "cpu, cuda or cuda:1.", "cpu", "DEVICE");
         var memory = Values.Number("--cache-memory-mb", "Conditions held in memory in MiB (default 512).", 0L, 1L << 30);
+        var budget = Values.MemoryBudget();
         redis.AddTo(command);
-        foreach (var option in (Option[])[data, roles, slots, threads, device, model, dtype, memory])
+        foreach (var option in (Option[])[data, roles, slots, threads, device, model, dtype, memory, budget])
         {
             command.Options.Add(option);
         }
@@ -45,6 +46,7 @@ internal static class WorkerRun
                     Threads = perSlot,
                     Slots = result.GetValue(slots) ?? (place == "cpu" ? LocalModel.DefaultSlots(perSlot) : 1),
                     Device = place,
+                    MemoryBudgetBytes = result.GetValue(budget),
                     CacheMemoryBytes = result.GetValue(memory) * Mebibyte ?? options.CacheMemoryBytes,
                 },
                 stop);

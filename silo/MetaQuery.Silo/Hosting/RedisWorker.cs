@@ -24,6 +24,9 @@ public sealed record RedisWorkerOptions
     /// <summary><c>cpu</c> or <c>cuda:0</c>.</summary>
     public string Device { get; init; } = "cpu";
 
+    /// <summary>What the process may take; null for no limit. Where it does not hold both halves, they take turns.</summary>
+    public long? MemoryBudgetBytes { get; init; }
+
     /// <summary>Conditions held in this process' memory.</summary>
     public long CacheMemoryBytes { get; init; } = 512L << 20;
 }
@@ -49,7 +52,7 @@ public static class RedisWorker
         await using (farm)
         {
             await FindHeadAsync(options.Farm.DataFolder, drain);
-            using LocalModel model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, options.Roles, options.Device);
+            using LocalModel model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, options.Roles, options.Device, options.MemoryBudgetBytes);
             await using RedisWorkQueue queue = await farm.OpenQueueAsync(drain);
             using var host = new WorkerHost(model, queue, farm.CreateRegistry(), farm.CreateCache(options.CacheMemoryBytes), new WorkerOptions
             {

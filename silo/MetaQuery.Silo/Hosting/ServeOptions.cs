@@ -20,6 +20,9 @@ public sealed record ServeOptions
     /// <summary>Slots in this process.</summary>
     public int Slots { get; init; } = 1;
 
+    /// <summary>What the process may take; null for no limit. Where it does not hold both halves of the model, they take turns.</summary>
+    public long? MemoryBudgetBytes { get; init; }
+
     /// <summary>Of the condition cache's memory tier.</summary>
     public long CacheMemoryBytes { get; init; } = 512L << 20;
 

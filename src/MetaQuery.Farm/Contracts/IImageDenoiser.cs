@@ -70,6 +70,9 @@ public interface IFarmModel
     /// <summary>Both halves, the one that is not loaded included: slots that share a lane must agree on all of it.</summary>
     ModelDescription Description { get; }
 
+    /// <summary>Whether memory holds one half at a time: changing between them is dear then, and a worker encodes many prompts before it denoises.</summary>
+    bool HoldsOneHalf => false;
+
     /// <param name="pictures">Where the pictures of prompts are; null where there are none.</param>
     /// <exception cref="InvalidOperationException">This half is not loaded.</exception>
     IConditionEncoder CreateEncoder(IPictureSource? pictures = null);

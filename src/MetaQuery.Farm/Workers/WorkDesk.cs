@@ -235,7 +235,8 @@ internal sealed class WorkDesk
     {
         bool isDry = _dry.HasFlag(WorkRoles.Dit);
         bool canAsk = _options.Roles.HasFlag(WorkRoles.Dit) && !isDry && !_isPaused && !_isShut;
-        return _pool.Choose(isDry, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0));
+        bool isClosed = _options.EncodeWindow is not null && (_isPaused || _isShut); // what a turn waits for does not come then
+        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed);
     }
 
     private RunningBatch Begin(IReadOnlyList<HeldItem> rows)

@@ -9,6 +9,8 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
     private readonly BatchFormer<HeldItem> _images = new(held => (DenoiseItem)held.Item, options.Patience * options.Slots, options.FillsInteractiveBatches);
     private readonly List<HeldItem> _prompts = [];
     private readonly List<HeldItem> _putOff = [];
+    private bool _isDenoising;
+    private int _encoded;
 
     /// <summary>Rows of the batches that are to be filled.</summary>
     public int BatchSize { get; set; } = batchSize;
@@ -57,9 +59,15 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
     /// <summary>The next batch for a free slot.</summary>
     /// <param name="isDry">Whether the queue had no more images the last time.</param>
     /// <param name="moreMayCome">Whether images are on their way that could fill a batch.</param>
+    /// <param name="promptsAreDry">Whether the queue had no more prompts the last time.</param>
     /// <returns>Items of one role; null where it is better to wait, or nothing is there.</returns>
-    public IReadOnlyList<HeldItem>? Choose(bool isDry, bool moreMayCome)
+    public IReadOnlyList<HeldItem>? Choose(bool isDry, bool moreMayCome, bool promptsAreDry = false)
     {
+        if (options.EncodeWindow is { } window)
+        {
+            return ChooseInTurns(window, isDry, moreMayCome, promptsAreDry);
+        }
+
         if (_prompts.Count == 0 || _images.HasUrgent)
         {
             return _images.Take(moreMayCome);
@@ -68,6 +76,37 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
         // only new conditions can bring more images than these
         bool isLow = isDry && RoomForImages > 0;
         return isLow || !_images.HasFull || _prompts.Exists(IsInteractive) ? TakePrompts() : _images.Take(moreMayCome);
+    }
+
+    /// <summary>A window of prompts, then all images that are to be had, and so on: each change of halves loads one.</summary>
+    private IReadOnlyList<HeldItem>? ChooseInTurns(int window, bool isDry, bool moreMayCome, bool promptsAreDry)
+    {
+        if (_isDenoising)
+        {
+            if (_images.Take(moreMayCome) is { } images)
+            {
+                return images;
+            }
+
+            if (_prompts.Count == 0 || _images.Count > 0 || moreMayCome || !isDry)
+            {
+                return null;
+            }
+
+            (_isDenoising, _encoded) = (false, 0);
+        }
+
+        if (_prompts.Count > 0 && _encoded < window)
+        {
+            HeldItem[] prompts = TakePrompts();
+            _encoded += prompts.Length;
+            return prompts;
+        }
+
+        // prompts that are only on their way are waited for: they are cheaper now than after two changes
+        IReadOnlyList<HeldItem>? first = promptsAreDry || _encoded >= window ? _images.Take(moreMayCome) : null;
+        _isDenoising = first is not null;
+        return first;
     }
 
     private static bool IsInteractive(HeldItem item) => item.Item.Priority == JobPriority.Interactive;

@@ -10,6 +10,8 @@ namespace MetaQuery.Farm;
 /// </remarks>
 public sealed class WorkerHost : IDisposable
 {
+    private const int UsualWindow = 256; // prompts; a change of halves reads gigabytes
+
     private static readonly TimeSpan StopWithin = TimeSpan.FromSeconds(5);
 
     private readonly IFarmModel _model;
@@ -40,6 +42,11 @@ public sealed class WorkerHost : IDisposable
         ArgumentNullException.ThrowIfNull(cache);
         ArgumentNullException.ThrowIfNull(options);
         options.Check();
+        if (model.HoldsOneHalf && options.Roles == WorkRoles.Both)
+        {
+            options = options with { EncodeWindow = options.EncodeWindow ?? UsualWindow };
+        }
+
         (_model, _queue, _cache, _options) = (model, queue, cache, options);
         (ConditionIdentity conditions, ImageModelInfo images) = model.Description;
         Info = new WorkerInfo(

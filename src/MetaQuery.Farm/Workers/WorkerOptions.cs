@@ -15,6 +15,9 @@ public sealed record WorkerOptions
     /// <summary>Prompts per encoder call: an encoder sorts them into batches of like length, which more prompts fill better.</summary>
     public int EncodeBatchSize { get; init; } = 16;
 
+    /// <summary>Most prompts that are encoded before images are denoised, where the model holds one half at a time; null: no turns are taken.</summary>
+    public int? EncodeWindow { get; init; }
+
     /// <summary>The queue's own lease time: a heartbeat goes out three times within it.</summary>
     public TimeSpan LeaseTime { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -49,6 +52,11 @@ public sealed record WorkerOptions
         if (Roles is WorkRoles.None or > WorkRoles.Both)
         {
             throw new JobSpecException("a worker serves mllm, dit or both");
+        }
+
+        if (EncodeWindow < 1)
+        {
+            throw new JobSpecException($"a window of {EncodeWindow} prompts: at least 1");
         }
 
         if (Slots is < 1 or > 1024 || EncodeBatchSize is < 1 or > 1024 || Patience < 1)

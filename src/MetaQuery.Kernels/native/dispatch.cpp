@@ -56,7 +56,7 @@ int checked_features() {
     for (long i = 0; i < n * k; i++) weight[i] = static_cast<float>(i * 37 % 101 - 50) / 64;
     for (long i = 0; i < m * k; i++) x[i] = static_cast<float>(i * 53 % 97 - 48) / 64;
     avx512::round_to_bfloat16(x, rounded, m * k);
-    avx512::pack_weights(weight, n, 1, k, kBFloat16, packed);
+    avx512::pack_weights(weight, kFloat32, n, 1, k, kBFloat16, packed);
     avx512::packed_matmul(rounded, kBFloat16, k, packed, nullptr, kNone, nullptr, 0, 1, 0, expected, kFloat32, n, m, n, k, 0, 1);
     avx512::packed_matmul(rounded, kBFloat16, k, packed, nullptr, kNone, nullptr, 0, 1, 0, actual, kFloat32, n, m, n, k, kAmxBFloat16, 1);
     for (long i = 0; i < m * n; i++) {

@@ -4,7 +4,7 @@
 // ElementType: how activations are stored; statistics, sums and weights are always float32.
 #pragma once
 
-enum ElementType { kFloat32 = 0, kBFloat16 = 1 };
+enum ElementType { kFloat32 = 0, kBFloat16 = 1, kHalves = 2 };  // kHalves, of packed weights alone: float32 activations over weights kept as bfloat16
 enum Activation { kNone = 0, kRelu = 1, kSilu = 2, kTanhGelu = 3 };
 
 // What a bfloat16 matrix product may use. They round differently, so a caller decides, and keeps to it for one model.
@@ -29,7 +29,7 @@ enum Features { kAvx512BFloat16 = 1, kAmxBFloat16 = 2 };
     X(swiglu, (const void* gateUp, int type, void* out, long tokens, long channels, int threads))                       \
     X(bias_activation, (void* x, int type, const float* bias, long tokens, long channels, int activation, int threads))                \
     X(round_to_bfloat16, (const float* x, void* out, long count))                                                        \
-    X(pack_weights, (const float* weight, long n, long segments, long k, int type, void* packed))                                   \
+    X(pack_weights, (const void* weight, int from, long n, long segments, long k, int type, void* packed))                                   \
     X(packed_matmul, (const void* a, int type, long ldA, const void* packed, const float* bias, int activation,          \
                       const float* gate, long gateStride, long tokens, int residual, void* out, int outType, long ldOut, \
                       long m, long n, long k, int features, int threads))                                                        \

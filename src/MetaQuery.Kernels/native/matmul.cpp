@@ -2,10 +2,12 @@
 // Built once per instruction set (MQ_ISA names it); dispatch.cpp picks one when the library is loaded.
 //
 // Packed weights: panels of 32 outputs. Float32: [panel][K][32]. BFloat16: [panel][K / 2][32][2], pairs along K, which is what
-// both VDPBF16PS and AMX read. Outputs beyond N are zeros.
+// both VDPBF16PS and AMX read. Halves: [panel][K][32] in bfloat16, widened as they are read: of weights that were stored in bfloat16
+// these give float32's bits in half the memory. Outputs beyond N are zeros.
 #include "kernels.h"
 #include "lanes.h"
 #include "parallel.h"
+#include "scratch.h"
 
 #ifdef __AVX512F__
 #include "matmul_amx.h"
@@ -17,6 +19,8 @@ namespace {
 
 constexpr long kPanel = 32;
 constexpr long kBlockBytes = 384 * 1024;  // of rows of A, which stay in the second-level cache while the panels pass by
+constexpr long kLargeBytes = 4 << 20;     // of weights: more than a second-level cache holds, so they are read once, and A many times
+constexpr long kLargeRows = 240;          // of A for such weights
 
 struct Epilogue {
     const float* bias; int activation; const float* gate; long gateStride, tokens; bool residual;
@@ -63,22 +67,30 @@ inline long next_rows(long left) { return left >= 12 && left != 16 ? 12 : left >
 // row of taps.
 struct Rows { const char* a; int type; long lda, k, segments, skip; };
 
-// The portable tile, for any instruction set and either type: four rows, half a panel at a time.
-template <class T> void tile_portable(const Rows& from, long start, const void* packed, long count, float* out) {
+}  // namespace
+}  // namespace MQ_ISA
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#include "matmul_avx2.h"
+#endif
+namespace MQ_ISA {
+namespace {
+
+// The portable tile, for any instruction set and type: A in T, weights in W; four rows, half a panel at a time.
+template <class T, class W> void tile_portable(const Rows& from, long start, const void* packed, long count, float* out) {
     constexpr long pair = sizeof(T) == 2 ? 2 : 1;
     for (long half = 0; half < kPanel; half += kLanes)
         for (long first = 0; first < count; first += 4) {
             Lanes total[4] = {};
-            const T* weights = static_cast<const T*>(packed);
+            const W* weights = static_cast<const W*>(packed);
             for (long segment = 0; segment < from.segments; segment++) {
                 const char* base = from.a + segment * (from.k * static_cast<long>(sizeof(T)) + from.skip);
                 const T* row[4];
                 for (long i = 0; i < 4; i++)
                     row[i] = reinterpret_cast<const T*>(base + (start + (first + i < count ? first + i : first)) * from.lda);
                 for (long step = 0; step < from.k; step++) {
-                    const T* b = weights + (step / pair * kPanel + half) * pair + step % pair;
+                    const W* b = weights + (step / pair * kPanel + half) * pair + step % pair;
                     Lanes column;
-                    if (pair == 1) column = load(b);
+                    if constexpr (pair == 1) column = load(b);
                     else for (long c = 0; c < kLanes; c++) column[c] = widen(b[c * pair]);
                     for (int i = 0; i < 4; i++) total[i] += column * widen(row[i][step]);
                 }
@@ -101,6 +113,15 @@ void block(const Rows& from, const char* panel, long row, long rows, long column
         return;
     }
     const bool pairs = from.type == kBFloat16 && (features & kAvx512BFloat16) != 0 && from.k % 2 == 0;
+    if (from.type == kHalves) {
+        const long steps = from.segments * from.k;
+        float* wide = scratch.take(static_cast<size_t>(steps * kPanel));
+        for (long at = 0; at < steps * kPanel; at += kLanes) store(wide + at, load(reinterpret_cast<const BFloat16*>(panel) + at));
+        Rows widened = from;
+        widened.type = kFloat32;
+        block(widened, reinterpret_cast<const char*>(wide), row, rows, column, features, epilogue);
+        return;
+    }
     if (from.type == kFloat32 || pairs) {
         const TileKernels& tiles = kTiles[pairs][epilogue.columns - column <= kLanes];
         alignas(64) float tile[12 * kPanel];
@@ -115,16 +136,45 @@ void block(const Rows& from, const char* panel, long row, long rows, long column
     }
 #endif
     (void)features;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    if (from.type != kBFloat16) {
+        alignas(64) float tile[kLargeRows * kPanel];
+        for (long done = 0; done < rows; done += kLargeRows) {
+            const long count = rows - done < kLargeRows ? rows - done : kLargeRows;
+            if (from.type == kHalves) panel_avx2<true>(from, done, panel, count, tile);
+            else panel_avx2<false>(from, done, panel, count, tile);
+            epilogue.rows(row + done, count, column, tile);
+        }
+        return;
+    }
+#endif
     alignas(64) float tile[12 * kPanel];
     for (long done = 0; done < rows; done += 12) {
         const long count = rows - done < 12 ? rows - done : 12;
-        if (from.type == kBFloat16) tile_portable<BFloat16>(from, done, panel, count, tile);
-        else tile_portable<float>(from, done, panel, count, tile);
+        if (from.type == kBFloat16) tile_portable<BFloat16, BFloat16>(from, done, panel, count, tile);
+        else if (from.type == kHalves) tile_portable<float, BFloat16>(from, done, panel, count, tile);
+        else tile_portable<float, float>(from, done, panel, count, tile);
         epilogue.rows(row + done, count, column, tile);
     }
 }
 
-long panel_bytes(int type, long k) { return type == kBFloat16 ? (k + 1) / 2 * kPanel * 4 : k * kPanel * 4; }
+long panel_bytes(int type, long k) { return type == kBFloat16 ? (k + 1) / 2 * kPanel * 4 : k * kPanel * (type == kHalves ? 2 : 4); }
+
+// weight [n, segments, k] of type S -> packed.
+template <class S> void pack(const S* weight, long n, long segments, long k, int type, char* packed) {
+    for (long at = 0; at < (n + kPanel - 1) / kPanel * segments; at++) {
+        const long panel = at / segments, segment = at % segments;
+        char* target = packed + at * panel_bytes(type, k);
+        for (long step = 0; step < (type == kBFloat16 ? (k + 1) / 2 * 2 : k); step++)
+            for (long c = 0; c < kPanel; c++) {
+                const long output = panel * kPanel + c;
+                const float value = output < n && step < k ? widen(weight[(output * segments + segment) * k + step]) : 0.0f;
+                if (type == kBFloat16) reinterpret_cast<BFloat16*>(target)[(step / 2 * kPanel + c) * 2 + step % 2] = narrow(value);
+                else if (type == kHalves) reinterpret_cast<BFloat16*>(target)[step * kPanel + c] = narrow(value);
+                else reinterpret_cast<float*>(target)[step * kPanel + c] = value;
+            }
+    }
+}
 
 }  // namespace
 
@@ -132,19 +182,10 @@ void round_to_bfloat16(const float* x, void* out, long count) {
     for (long i = 0; i < count; i += kLanes) store_at(static_cast<BFloat16*>(out), load_at(x, i, count), i, count);
 }
 
-// weight [n, segments, k] -> packed, (n + 31) / 32 panels of segments times panel_bytes each.
-void pack_weights(const float* weight, long n, long segments, long k, int type, void* packed) {
-    for (long at = 0; at < (n + kPanel - 1) / kPanel * segments; at++) {
-        const long panel = at / segments, segment = at % segments;
-        char* target = static_cast<char*>(packed) + at * panel_bytes(type, k);
-        for (long step = 0; step < (type == kBFloat16 ? (k + 1) / 2 * 2 : k); step++)
-            for (long c = 0; c < kPanel; c++) {
-                const long output = panel * kPanel + c;
-                const float value = output < n && step < k ? weight[(output * segments + segment) * k + step] : 0.0f;
-                if (type == kBFloat16) reinterpret_cast<BFloat16*>(target)[(step / 2 * kPanel + c) * 2 + step % 2] = narrow(value);
-                else reinterpret_cast<float*>(target)[step * kPanel + c] = value;
-            }
-    }
+// weight [n, segments, k], float32 or bfloat16 (from) -> packed, (n + 31) / 32 panels of segments times panel_bytes each.
+void pack_weights(const void* weight, int from, long n, long segments, long k, int type, void* packed) {
+    if (from == kBFloat16) pack(static_cast<const BFloat16*>(weight), n, segments, k, type, static_cast<char*>(packed));
+    else pack(static_cast<const float*>(weight), n, segments, k, type, static_cast<char*>(packed));
 }
 
 // out[m, n] (+)= gate * activation(a[m, k] * weightᵀ + bias), out's rows ldOut elements apart, a's rows ldA. A residual adds to
@@ -155,10 +196,14 @@ void packed_matmul(const void* a, int type, long ldA, const void* packed, const 
     const long elementBytes = type == kBFloat16 ? 2 : 4, lda = ldA * elementBytes;
     long blockRows = kBlockBytes / (k * elementBytes) / 96 * 96;
     if (blockRows < 96) blockRows = 96;
-    const long panels = (n + kPanel - 1) / kPanel, blocks = (m + blockRows - 1) / blockRows;
+    const long panels = (n + kPanel - 1) / kPanel;
+    const bool large = panels * panel_bytes(type, k) > kLargeBytes;
+    if (large) blockRows = kLargeRows;
+    const long blocks = (m + blockRows - 1) / blockRows;
     const Epilogue epilogue{bias, activation, gate, gateStride, tokens, residual != 0, out, outType, ldOut, n};
     each(blocks * panels, threads, [&](long task) {
-        const long row = task / panels * blockRows, panel = task % panels, rows = m - row < blockRows ? m - row : blockRows;
+        const long row = (large ? task % blocks : task / panels) * blockRows, panel = large ? task / blocks : task % panels;
+        const long rows = m - row < blockRows ? m - row : blockRows;
 #ifdef __AVX512F__
         const AmxTiles tiles(type == kBFloat16 && k % 32 == 0 && (features & kAmxBFloat16) != 0);
 #endif

@@ -29,7 +29,7 @@ public sealed unsafe class FusedDecoder : IDisposable
         type = packing.Type;
         var (channels, layers, side) = (config.Decoder.Channels, config.Decoder.Layers, config.Decoder);
         convIn = new PackedConvolution(
-            scope.Load("conv_in.weight", channels[^1], config.LatentChannels, 3, 3), scope.Load("conv_in.bias", channels[^1]), packing.Type, packing.Features);
+            scope.LoadStored("conv_in.weight", channels[^1], config.LatentChannels, 3, 3), scope.Load("conv_in.bias", channels[^1]), packing.Type, packing.Features);
         upSamples = new FusedUpSample?[channels.Count];
         stages = new IFusedStageBlock[channels.Count][];
         for (var stage = 0; stage < channels.Count; stage++)

@@ -19,8 +19,8 @@ internal sealed unsafe class FusedResBlock : IFusedStageBlock
     public FusedResBlock(ParameterScope scope, int channels, string activation, FusedPacking packing)
     {
         var first = scope.Child("conv1");
-        conv1 = new PackedConvolution(first.Load("weight", channels, channels, 3, 3), first.Load("bias", channels), packing.Type, packing.Features);
-        conv2 = new PackedConvolution(scope.Child("conv2").Load("weight", channels, channels, 3, 3), null, packing.Type, packing.Features);
+        conv1 = new PackedConvolution(first.LoadStored("weight", channels, channels, 3, 3), first.Load("bias", channels), packing.Type, packing.Features);
+        conv2 = new PackedConvolution(scope.Child("conv2").LoadStored("weight", channels, channels, 3, 3), null, packing.Type, packing.Features);
         norm = new FusedChannelNorm(scope.Child("norm"), channels);
         this.activation = activation == "relu" ? KernelActivation.Relu : KernelActivation.Silu;
     }

@@ -31,7 +31,7 @@ internal sealed unsafe class FusedEfficientViTBlock : IFusedStageBlock
         heads = channels / headDim;
         var (inner, attention, feed) = (heads * headDim, scope.Child("attn"), scope.Child("conv_out"));
         queryKeyValue = new PackedWeights(
-            torch.cat([.. new[] { "to_q", "to_k", "to_v" }.Select(name => attention.Child(name).Load("weight", inner, channels))], 0),
+            torch.cat([.. new[] { "to_q", "to_k", "to_v" }.Select(name => attention.Child(name).LoadStored("weight", inner, channels))], 0),
             null, packing.Type, packing.Features);
         scales = [.. kernels.Select((kernel, i) =>
         {
@@ -41,15 +41,15 @@ internal sealed unsafe class FusedEfficientViTBlock : IFusedStageBlock
             return (PackedWeights.Floats(taps), kernel,
                 grouped.Select(group => new PackedWeights(group, null, KernelType.Float32, KernelFeatures.None)).ToArray());
         })];
-        attentionOut = new PackedWeights(attention.Child("to_out").Load("weight", channels, inner * (1 + kernels.Length)), null, packing.Type, packing.Features);
+        attentionOut = new PackedWeights(attention.Child("to_out").LoadStored("weight", channels, inner * (1 + kernels.Length)), null, packing.Type, packing.Features);
         attentionNorm = new FusedChannelNorm(attention.Child("norm_out"), channels);
 
         var hidden = ExpandRatio * channels;
-        inverted = new PackedWeights(feed.Child("conv_inverted").Load("weight", 2 * hidden, channels, 1, 1), null, packing.Type, packing.Features);
+        inverted = new PackedWeights(feed.Child("conv_inverted").LoadStored("weight", 2 * hidden, channels, 1, 1), null, packing.Type, packing.Features);
         invertedBias = PackedWeights.Floats(feed.Child("conv_inverted").Load("bias", 2 * hidden));
         depthWeight = PackedWeights.Floats(feed.Child("conv_depth").Load("weight", 2 * hidden, 1, 3, 3).view(2 * hidden, 9).transpose(0, 1));
         depthBias = PackedWeights.Floats(feed.Child("conv_depth").Load("bias", 2 * hidden));
-        point = new PackedWeights(feed.Child("conv_point").Load("weight", channels, hidden, 1, 1), null, packing.Type, packing.Features);
+        point = new PackedWeights(feed.Child("conv_point").LoadStored("weight", channels, hidden, 1, 1), null, packing.Type, packing.Features);
         feedNorm = new FusedChannelNorm(feed.Child("norm"), channels);
     }
 

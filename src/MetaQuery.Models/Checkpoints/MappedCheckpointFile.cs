@@ -11,6 +11,8 @@ namespace MetaQuery.Models.Checkpoints;
 /// replaced under the same name meanwhile does no harm.</summary>
 sealed unsafe class MappedCheckpointFile : CheckpointFile
 {
+    const long OwnMappingBytes = 1 << 20;
+
     readonly SafeFileHandle handle;
     readonly Lock mapping = new();
     MappedFile? map;
@@ -62,7 +64,21 @@ sealed unsafe class MappedCheckpointFile : CheckpointFile
     public override Tensor? TensorAt(long offset, long byteCount, long[] shape, ScalarType dtype)
     {
         RequireLength(offset, byteCount);
-        return MappedFile.IsAligned(offset, dtype) ? Map().Tensor(offset, shape, dtype) : null;
+        if (!MappedFile.IsAligned(offset, dtype))
+            return null;
+        if (byteCount < OwnMappingBytes)
+            return Map().Tensor(offset, shape, dtype);
+        try
+        {
+            // pages that were read stay with the process as long as the mapping: a large tensor's go with it
+            long start = offset / Environment.SystemPageSize * Environment.SystemPageSize;
+            using var own = new MappedFile(Path, handle, start, offset + byteCount - start);
+            return own.Tensor(offset - start, shape, dtype);
+        }
+        catch (IOException e)
+        {
+            throw CheckpointException.OfFile(Path, Reason(e), e);
+        }
     }
 
     void RequireLength(long offset, long byteCount)

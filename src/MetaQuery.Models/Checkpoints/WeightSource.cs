@@ -34,7 +34,7 @@ public abstract class WeightSource : IDisposable
 
     /// <inheritdoc cref="Load(string, ScalarType?)"/>
     /// <exception cref="CheckpointException">As above, or the tensor has another shape than <paramref name="expectedShape"/>.</exception>
-    public Tensor Load(string key, long[] expectedShape, ScalarType? dtype = null)
+    public virtual Tensor Load(string key, long[] expectedShape, ScalarType? dtype = null)
     {
         ArgumentNullException.ThrowIfNull(expectedShape);
         var info = Describe(key);
@@ -76,6 +76,8 @@ sealed class PrefixedWeightSource(WeightSource parent, string prefix) : WeightSo
     public override WeightInfo Describe(string key) => parent.Describe(prefix + key) with { Key = key };
 
     public override Tensor Load(string key, ScalarType? dtype = null) => parent.Load(prefix + key, dtype);
+
+    public override Tensor Load(string key, long[] expectedShape, ScalarType? dtype = null) => parent.Load(prefix + key, expectedShape, dtype);
 
     internal override string FullName(string key) => parent.FullName(prefix + key);
 }

@@ -37,7 +37,7 @@ internal sealed unsafe class FusedSanaBlock : IDisposable
         this.type = type;
         var (width, cross, hidden) = (config.Width, config.CrossWidth, (long)(config.MlpRatio * config.Width));
         PackedWeights Pack(ParameterScope from, long outputs, long inputs, bool bias, KernelType precision) =>
-            new(from.Load("weight", outputs, inputs), from.LoadIf(bias, "bias", outputs), precision, features);
+            new(from.LoadStored("weight", outputs, inputs), from.LoadIf(bias, "bias", outputs), precision, features);
 
         var (self, other, feed) = (scope.Child("attn1"), scope.Child("attn2"), scope.Child("ff"));
         queryKeyValue = PackTogether(self, ["to_q", "to_k", "to_v"], width, config.AttentionBias, type, features);
@@ -47,7 +47,7 @@ internal sealed unsafe class FusedSanaBlock : IDisposable
         crossKey = Pack(other.Child("to_k"), cross, config.CrossAttentionDim, bias: true, KernelType.Float32);
         crossValue = Pack(other.Child("to_v"), cross, config.CrossAttentionDim, bias: true, KernelType.Float32);
         crossOut = Pack(other.Child("to_out.0"), width, cross, bias: true, type);
-        inverted = new PackedWeights(feed.Child("conv_inverted").Load("weight", hidden * 2, width, 1, 1), null, type, features);
+        inverted = new PackedWeights(feed.Child("conv_inverted").LoadStored("weight", hidden * 2, width, 1, 1), null, type, features);
         invertedBias = PackedWeights.Floats(feed.Child("conv_inverted").Load("bias", hidden * 2));
         using (NewDisposeScope())
         {
@@ -56,7 +56,7 @@ internal sealed unsafe class FusedSanaBlock : IDisposable
         }
 
         depthBias = PackedWeights.Floats(feed.Child("conv_depth").Load("bias", hidden * 2));
-        point = new PackedWeights(feed.Child("conv_point").Load("weight", width, hidden, 1, 1), null, type, features);
+        point = new PackedWeights(feed.Child("conv_point").LoadStored("weight", width, hidden, 1, 1), null, type, features);
         qkNorms = config.QkNorm
             ? [.. new[] { self.Child("norm_q"), self.Child("norm_k"), other.Child("norm_q"), other.Child("norm_k") }
                 .Select((norm, i) => PackedWeights.Floats(norm.Load("weight", i < 2 ? width : cross)))]
@@ -220,7 +220,7 @@ internal sealed unsafe class FusedSanaBlock : IDisposable
     private static PackedWeights PackTogether(
         ParameterScope scope, string[] names, int width, bool bias, KernelType type, KernelFeatures features)
     {
-        using var weight = torch.cat([.. names.Select(name => scope.Child(name).Load("weight", width, width))], 0);
+        using var weight = torch.cat([.. names.Select(name => scope.Child(name).LoadStored("weight", width, width))], 0);
         using var biases = bias ? torch.cat([.. names.Select(name => scope.Child(name).Load("bias", width))], 0) : null;
         return new PackedWeights(weight, biases, type, features);
     }

@@ -1,6 +1,7 @@
 using MetaQuery.Kernels;
 using MetaQuery.Models.Checkpoints;
 using MetaQuery.Models.Layers;
+using MetaQuery.Models.Mllm;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -48,7 +49,7 @@ public sealed unsafe class FusedSanaTransformer : IDisposable
         {
             using var scope = new LoadingScope(source);
             return [.. layers.Select(layer => new PackedWeights(
-                scope.Parameters.Load($"{layer.Name}.weight", layer.Outputs, layer.Inputs), scope.Parameters.Load($"{layer.Name}.bias", layer.Outputs),
+                scope.Parameters.LoadStored($"{layer.Name}.weight", layer.Outputs, layer.Inputs), scope.Parameters.Load($"{layer.Name}.bias", layer.Outputs),
                 KernelType.Float32, KernelFeatures.None))];
         }
 
@@ -69,13 +70,12 @@ public sealed unsafe class FusedSanaTransformer : IDisposable
             outputTable = scope.Parameters.Load("scale_shift_table", 2, width).data<float>().ToArray();
         }
 
-        blocks = new FusedSanaBlock[config.NumLayers];
-        for (var i = 0; i < blocks.Length; i++)
+        blocks = PackedLayers.LoadAll([.. Enumerable.Range(0, config.NumLayers).Select(i => source.WithPrefix($"transformer_blocks.{i}."))], part =>
         {
-            // A block's float32 weights are given back before the next one's are read.
-            using var scope = new LoadingScope(source);
-            blocks[i] = new FusedSanaBlock(scope.Parameters.Child($"transformer_blocks.{i}"), config, type, Features);
-        }
+            // A block's own weights are given back as soon as they are packed.
+            using var scope = new LoadingScope(part);
+            return new FusedSanaBlock(scope.Parameters, config, type, Features);
+        });
     }
 
     public SanaTransformerConfig Config { get; }

@@ -54,6 +54,14 @@ public sealed class ParameterScope
         return Keep(name, tensor);
     }
 
+    /// <summary>Loads one parameter in the dtype in which it is stored, for packing.</summary>
+    /// <inheritdoc cref="Load"/>
+    public Tensor LoadStored(string key, params long[] shape)
+    {
+        var name = FullName(key);
+        return Keep(name, source.Load(name, shape));
+    }
+
     // A checkpoint's tensor outlives the scope of whoever asked for it.
     private Tensor Keep(string name, Tensor tensor)
     {

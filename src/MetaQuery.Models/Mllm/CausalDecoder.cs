@@ -18,6 +18,8 @@ public sealed class CausalDecoder : IDisposable
     private readonly PackedLayers? _packed;
     private readonly RmsNorm _norm;
     private readonly Tensor? _head;
+    private PackedWeights? _packedHead;
+    private object? _packedHeadGate;
 
     private CausalDecoder(
         DecoderConfig config, ScalarType dtype, Tensor table, TransformerLayer[] layers, PackedLayers? packed, RmsNorm norm, Tensor? head, RotaryEmbedding rotary) =>
@@ -28,7 +30,7 @@ public sealed class CausalDecoder : IDisposable
     /// <summary>What the matrix products run in.</summary>
     public ScalarType Dtype { get; }
 
-    /// <summary>[vocabulary, C], <see cref="Dtype"/>.</summary>
+    /// <summary>[vocabulary, C], <see cref="Dtype"/>, or bfloat16 as stored where the layers are packed.</summary>
     public Tensor TokenTable { get; }
 
     public Device Device => TokenTable.device;
@@ -51,7 +53,8 @@ public sealed class CausalDecoder : IDisposable
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(weights);
         using var scope = NewDisposeScope();
-        var table = weights.Load(TableKey, [tableRows ?? config.VocabularySize, config.HiddenSize], dtype).narrow(0, 0, config.VocabularySize);
+        // bfloat16 rows stay in the file's mapping: they are widened as they are read
+        var table = weights.Load(TableKey, [tableRows ?? config.VocabularySize, config.HiddenSize], Kept(TableKey)).narrow(0, 0, config.VocabularySize);
         var layer = new TransformerLayerConfig(
             config.HiddenSize, config.IntermediateSize, config.NumAttentionHeads, config.NumKeyValueHeads, config.HeadSize, config.RmsNormEpsilon,
             config.QueryKeyValueBias, config.OutputBias, config.MlpBias, HeadNorm: false);
@@ -67,7 +70,7 @@ public sealed class CausalDecoder : IDisposable
                 owned.Add(layers[i] = new TransformerLayer(layer, sources[i], dtype, device));
             var norm = RmsNorm.Load(weights, NormKey, config.HiddenSize, config.RmsNormEpsilon, device);
             owned.Add(norm);
-            var head = withHead && !config.TieWordEmbeddings ? weights.Load(HeadKey, [config.VocabularySize, config.HiddenSize], dtype) : null;
+            var head = withHead && !config.TieWordEmbeddings ? weights.Load(HeadKey, [config.VocabularySize, config.HiddenSize], Kept(HeadKey)) : null;
             return new CausalDecoder(config, dtype, OnDevice(table), layers, fused, norm, head is null ? null : OnDevice(head),
                 new RotaryEmbedding(config.Rotary, config.HeadSize, device));
         }
@@ -76,6 +79,8 @@ public sealed class CausalDecoder : IDisposable
             owned.ForEach(part => part.Dispose());
             throw;
         }
+
+        ScalarType Kept(string key) => packed && weights.Contains(key) && weights.Describe(key).Dtype == ScalarType.BFloat16 ? ScalarType.BFloat16 : dtype;
 
         Tensor OnDevice(Tensor tensor) => (device is null ? tensor : tensor.to(device)).DetachFromDisposeScope();
     }
@@ -149,7 +154,24 @@ public sealed class CausalDecoder : IDisposable
     {
         using var scope = NewDisposeScope();
         var head = _head ?? (Config.TieWordEmbeddings ? TokenTable : throw new InvalidOperationException("the decoder was loaded without its output head"));
+        if (head.dtype != Dtype)
+            return PackedLogits(hiddenStates.to(ScalarType.Float32).contiguous(), head).MoveToOuterDisposeScope();
         return nn.functional.linear(hiddenStates.to(Dtype), head).to(ScalarType.Float32).MoveToOuterDisposeScope();
+    }
+
+    // A bfloat16 head under float32 states: packed when the first answer is given, since conditions need none.
+    private unsafe Tensor PackedLogits(Tensor hiddenStates, Tensor head)
+    {
+        var packed = LazyInitializer.EnsureInitialized(ref _packedHead, ref _packedHeadGate, () => new PackedWeights(head, null, KernelType.Float32, KernelFeatures.None));
+        var rows = hiddenStates.NumberOfElements / Config.HiddenSize;
+        var logits = empty([.. hiddenStates.shape[..^1], Config.VocabularySize], dtype: ScalarType.Float32);
+        fixed (byte* source = hiddenStates.bytes)
+        fixed (byte* target = logits.bytes)
+        {
+            packed.Multiply(source, rows, new MatmulTarget { Output = target, Type = KernelType.Float32 }, get_num_threads());
+        }
+
+        return logits;
     }
 
     public KeyValueCache NewCache() => new(_layers.Length);
@@ -161,6 +183,7 @@ public sealed class CausalDecoder : IDisposable
         foreach (var layer in _layers)
             layer.Dispose();
         _packed?.Dispose();
+        _packedHead?.Dispose();
         TokenTable.Dispose();
         _norm.Dispose();
         _head?.Dispose();

@@ -18,9 +18,9 @@ public sealed class FusedLinear : IDisposable
     public Tensor? Bias { get; }
 
     /// <summary>Loads <c>name.weight</c> (and <c>name.bias</c>) of every part.</summary>
-    /// <param name="dtype">What to compute in: float32 or bfloat16.</param>
+    /// <param name="dtype">What to compute in: float32 or bfloat16; null as stored, for packing.</param>
     /// <exception cref="CheckpointException">A tensor is missing or has another shape.</exception>
-    public static FusedLinear Load(WeightSource source, int inputs, bool bias, ScalarType dtype, Device? device, params (string Name, int Rows)[] parts)
+    public static FusedLinear Load(WeightSource source, int inputs, bool bias, ScalarType? dtype, Device? device, params (string Name, int Rows)[] parts)
     {
         ArgumentNullException.ThrowIfNull(source);
         using var scope = NewDisposeScope();

@@ -75,8 +75,7 @@ internal sealed unsafe class PackedLayer : IDisposable
     private PackedWeights Pack(WeightSource source, int inputs, bool bias, params (string Name, int Rows)[] parts)
     {
         using var mode = inference_mode();
-        // Packing reads float32, so that a quantised or bfloat16 file is converted once.
-        using var linear = FusedLinear.Load(source, inputs, bias, ScalarType.Float32, device: null, parts);
+        using var linear = FusedLinear.Load(source, inputs, bias, dtype: null, device: null, parts);
         var packed = new PackedWeights(linear.Weight, linear.Bias, _type, RawKernels.Features);
         _owned.Add(packed);
         return packed;

@@ -29,7 +29,7 @@ internal sealed unsafe class VisionLinear : IDisposable
         if (!settings.Packed)
             return new VisionLinear(FusedLinear.Load(source, inputs, bias, settings.Dtype, settings.Device, parts), null, settings.Dtype);
         using var mode = inference_mode();
-        using var linear = FusedLinear.Load(source, inputs, bias, ScalarType.Float32, device: null, parts);
+        using var linear = FusedLinear.Load(source, inputs, bias, dtype: null, device: null, parts);
         return new VisionLinear(null, new PackedWeights(linear.Weight, linear.Bias, settings.KernelType, RawKernels.Features), settings.Dtype);
     }
 
@@ -43,7 +43,7 @@ internal sealed unsafe class VisionLinear : IDisposable
     public static VisionLinear LoadRows(WeightSource source, string weight, string? bias, long[] shape, long first, long rows, Settings settings)
     {
         using var scope = NewDisposeScope();
-        var dtype = settings.Packed ? ScalarType.Float32 : settings.Dtype;
+        ScalarType? dtype = settings.Packed ? null : settings.Dtype;
         var flat = source.Load(weight, shape, dtype).reshape(shape[0], -1).narrow(0, first, rows);
         var offset = bias is null ? null : source.Load(bias, [shape[0]], dtype).narrow(0, first, rows);
         if (!settings.Packed)

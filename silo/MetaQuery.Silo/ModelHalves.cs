@@ -1,0 +1,189 @@
+using MetaQuery.Farm;
+using MetaQuery.Kernels;
+using MetaQuery.Pipelines;
+
+namespace MetaQuery.Silo;
+
+/// <summary>A model's two halves in memory: both at once, or one at a time where memory holds no more.</summary>
+/// <remarks>Thread-safe: slots share the halves. Whoever waits for the other half gets it before others come back to the one that is there.</remarks>
+internal sealed class ModelHalves : IDisposable
+{
+    private readonly object _gate = new();
+    private readonly Half<LoadedText> _text;
+    private readonly Half<ImageModel> _image;
+
+    /// <param name="loadText">Null where this process does not encode.</param>
+    /// <param name="loadImage">Null where this process does not denoise.</param>
+    /// <param name="alternates">Whether only one half is held at a time, and loaded when it is first used; otherwise the caller loads by <see cref="LoadAll"/>.</param>
+    public ModelHalves(Func<TextModel>? loadText, Func<ImageModel>? loadImage, bool alternates)
+    {
+        Alternates = alternates;
+        _text = new Half<LoadedText>(loadText is null ? null : () => new LoadedText(loadText()));
+        _image = new Half<ImageModel>(loadImage);
+    }
+
+    public bool Alternates { get; }
+
+    public bool HasText => _text.CanLoad;
+
+    public bool HasImage => _image.CanLoad;
+
+    public long PicturePasses
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _text.Value?.PicturePasses ?? 0;
+            }
+        }
+    }
+
+    /// <summary>How often each half was loaded.</summary>
+    public HalfLoads Loads
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return new HalfLoads(_text.Loads, _image.Loads);
+            }
+        }
+    }
+
+    /// <summary>Loads what this process needs, side by side.</summary>
+    public void LoadAll()
+    {
+        Task[] loading = [Task.Run(_text.Load), Task.Run(_image.Load)];
+        try
+        {
+            Task.WhenAll(loading).GetAwaiter().GetResult();
+        }
+        catch
+        {
+            Task.WhenAll(loading).ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
+            Dispose();
+            throw;
+        }
+
+        TorchRuntime.ReturnFreedMemory(); // conversions leave large blocks behind
+    }
+
+    /// <summary>Runs what needs the half that makes conditions; waits for it, and loads it where it is not there.</summary>
+    public T Encode<T>(Func<ConditionEncoder, T> use) => Use(_text, _image, text => use(text.Encoder));
+
+    /// <summary>Runs what needs the half that makes pictures; waits for it, and loads it where it is not there.</summary>
+    public T Denoise<T>(Func<ImageModel, T> use) => Use(_image, _text, use);
+
+    public void Dispose()
+    {
+        _text.Release();
+        _image.Release();
+    }
+
+    private T Use<TWanted, TOther, T>(Half<TWanted> wanted, Half<TOther> other, Func<TWanted, T> use)
+        where TWanted : class, IDisposable
+        where TOther : class, IDisposable
+    {
+        lock (_gate)
+        {
+            Enter(wanted, other);
+        }
+
+        try
+        {
+            return use(wanted.Value!);
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                wanted.Users--;
+                Monitor.PulseAll(_gate);
+            }
+        }
+    }
+
+    private void Enter<TWanted, TOther>(Half<TWanted> wanted, Half<TOther> other)
+        where TWanted : class, IDisposable
+        where TOther : class, IDisposable
+    {
+        if (Alternates)
+        {
+            wanted.Waiting++;
+            try
+            {
+                while (wanted.Value is null ? other.Users > 0 : other.Waiting > 0 && wanted.Users > 0)
+                {
+                    Monitor.Wait(_gate);
+                }
+            }
+            finally
+            {
+                wanted.Waiting--;
+            }
+
+            if (wanted.Value is null)
+            {
+                if (other.Value is not null)
+                {
+                    other.Release();
+                    TorchRuntime.ReturnFreedMemory();
+                }
+
+                wanted.Load();
+                TorchRuntime.ReturnFreedMemory();
+            }
+        }
+
+        wanted.Users++;
+    }
+
+    /// <summary>MLLM, queries and connector, and what computes with them.</summary>
+    private sealed class LoadedText(TextModel model) : IDisposable
+    {
+        public ConditionEncoder Encoder { get; } = new(model.Model, model.Prompt);
+
+        public long PicturePasses => model.Model.PicturePasses;
+
+        public void Dispose()
+        {
+            Encoder.Dispose();
+            model.Dispose();
+        }
+    }
+
+    private sealed class Half<T>(Func<T>? load)
+        where T : class, IDisposable
+    {
+        public bool CanLoad => load is not null;
+
+        public T? Value { get; private set; }
+
+        public int Users { get; set; }
+
+        public int Waiting { get; set; }
+
+        public long Loads { get; private set; }
+
+        public void Load()
+        {
+            if (load is not null)
+            {
+                Value = load();
+                Loads++;
+            }
+        }
+
+        public void Release()
+        {
+            Value?.Dispose();
+            Value = null;
+        }
+    }
+}
+
+/// <summary>How often a process loaded each half of its model.</summary>
+/// <param name="Text">The half that makes conditions.</param>
+/// <param name="Image">The half that makes pictures.</param>
+public sealed record HalfLoads(long Text, long Image);
