@@ -1,4 +1,5 @@
 using MetaQuery.Farm;
+using MetaQuery.Pipelines;
 
 namespace MetaQuery.Silo;
 

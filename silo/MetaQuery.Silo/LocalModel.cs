@@ -23,6 +23,9 @@ public sealed class LocalModel : IFarmModel, IDisposable
     /// <summary>How often each half was loaded.</summary>
     public HalfLoads Loads => _halves.Loads;
 
+    /// <summary>Whether both halves are in memory now.</summary>
+    internal bool HoldsBoth => _halves.HoldsBoth;
+
     /// <summary>The dtype that is faster here: bfloat16 where the processor multiplies its tiles, else float32.</summary>
     public static string DefaultDtype => RawKernels.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "bfloat16" : "float32";
 

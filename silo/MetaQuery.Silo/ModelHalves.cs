@@ -28,6 +28,17 @@ internal sealed class ModelHalves : IDisposable
 
     public bool HasImage => _image.CanLoad;
 
+    public bool HoldsBoth
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _text.Value is not null && _image.Value is not null;
+            }
+        }
+    }
+
     public long PicturePasses
     {
         get

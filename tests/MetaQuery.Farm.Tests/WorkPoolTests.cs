@@ -43,6 +43,28 @@ public sealed class WorkPoolTests
     }
 
     [Fact]
+    public void Where_one_half_is_in_memory_at_a_time_a_window_of_prompts_goes_first_and_then_every_image()
+    {
+        WorkPool pool = Pool(slots: 1, images: 8, prompts: 20, window: 18);
+        Assert.Equal(16, Next(pool, isDry: false)!.Count);
+        Assert.Equal(4, Next(pool, isDry: false)!.Count);
+        Add(pool, ToyFloor.Prompt("more"));
+        Assert.IsType<DenoiseItem>(Next(pool, isDry: false)![0].Item); // the window is full
+        Assert.IsType<DenoiseItem>(Next(pool, isDry: false)![0].Item);
+        Assert.Null(pool.Choose(isDry: false, moreMayCome: true)); // more images may come: the half that makes them stays
+        Assert.IsType<EncodeItem>(pool.Choose(isDry: true, moreMayCome: false)![0].Item);
+    }
+
+    [Fact]
+    public void A_turn_of_encoding_waits_for_prompts_that_are_on_their_way()
+    {
+        WorkPool pool = Pool(slots: 1, images: 4, prompts: 1, window: 100);
+        Assert.IsType<EncodeItem>(Next(pool, isDry: true)![0].Item);
+        Assert.Null(pool.Choose(isDry: true, moreMayCome: false, promptsAreDry: false));
+        Assert.IsType<DenoiseItem>(pool.Choose(isDry: true, moreMayCome: false, promptsAreDry: true)![0].Item);
+    }
+
+    [Fact]
     public void An_interactive_image_goes_before_everything_and_an_interactive_prompt_before_bulk()
     {
         WorkPool pool = Pool(slots: 1, images: 8, prompts: 2);
@@ -80,9 +102,9 @@ public sealed class WorkPoolTests
 
     private static IReadOnlyList<HeldItem>? Next(WorkPool pool, bool isDry) => pool.Choose(isDry, moreMayCome: !isDry);
 
-    private WorkPool Pool(int slots, int images, int prompts)
+    private WorkPool Pool(int slots, int images, int prompts, int? window = null)
     {
-        var pool = new WorkPool(new WorkerOptions { Slots = slots }, BatchSize);
+        var pool = new WorkPool(new WorkerOptions { Slots = slots, EncodeWindow = window }, BatchSize);
         for (int i = 0; i < images; i++)
         {
             Add(pool, ToyFloor.Image("job", i));

@@ -55,6 +55,20 @@ public sealed class MappedFileTests : IDisposable
     }
 
     [Fact]
+    public void A_part_of_a_file_is_a_mapping_of_its_own_that_goes_with_its_last_tensor()
+    {
+        var page = Environment.SystemPageSize;
+        File.WriteAllBytes(_path, [.. Enumerable.Range(0, 3 * page).Select(i => (byte)(i / page))]);
+        using var handle = File.OpenHandle(_path);
+        Tensor tensor;
+        using (var part = new MappedFile(_path, handle, page, 2L * page)) tensor = part.Tensor(page - 2, [4], uint8);
+        Assert.Equal([1f, 1, 2, 2], Values.Of(tensor));
+        tensor.Dispose();
+        Assert.DoesNotContain(File.ReadLines("/proc/self/maps"), line => line.Contains(_path, StringComparison.Ordinal));
+        Assert.Throws<ArgumentException>(() => new MappedFile(_path, handle, 7, page));
+    }
+
+    [Fact]
     public void What_lies_outside_or_askew_is_refused()
     {
         using var file = Map(1, 2, 3, 4);

@@ -74,6 +74,67 @@ public sealed unsafe class PackedWeightsTests
         Assert.True((result - expected).abs().max().item<float>() < 1e-4);
     }
 
+    /// <summary>Past the size from which bfloat16 is kept, with remainders of rows, outputs and inputs, and enough rows for every way of reading the weights.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(23)]
+    [InlineData(24)]
+    [InlineData(247)]
+    [InlineData(491)]
+    public void Weights_that_come_in_bfloat16_give_float32s_bits_in_half_the_memory(int rows)
+    {
+        const int Outputs = 1043, Inputs = 517;
+        using var scope = NewDisposeScope();
+        var (x, stored, bias) = (randn(rows, Inputs), randn(Outputs, Inputs).to(ScalarType.BFloat16), randn(Outputs));
+        using var halves = new PackedWeights(stored, bias, KernelType.Float32, KernelFeatures.None);
+        using var whole = new PackedWeights(stored.to(ScalarType.Float32), bias, KernelType.Float32, KernelFeatures.None);
+        Assert.Equal(whole.Bytes, 2 * halves.Bytes);
+        float[] Product(PackedWeights weights, int threads)
+        {
+            var result = new float[rows * Outputs];
+            fixed (byte* input = x.bytes)
+            fixed (float* output = result)
+            {
+                weights.Multiply(input, rows, new MatmulTarget { Output = output }, threads);
+            }
+
+            return result;
+        }
+
+        var expected = Product(whole, threads: 1);
+        Assert.Equal(expected, Product(halves, threads: 1));
+        Assert.Equal(expected, Product(halves, threads: 2));
+    }
+
+    [Fact]
+    public void A_convolution_of_bfloat16_weights_gives_float32s_bits()
+    {
+        const int Channels = 200, Outputs = 300, Height = 5, Width = 29;
+        using var scope = NewDisposeScope();
+        var stored = randn(Outputs, Channels, 3, 3).to(ScalarType.BFloat16);
+        using var halves = new PackedConvolution(stored, null, KernelType.Float32, KernelFeatures.None);
+        using var whole = new PackedConvolution(stored.to(ScalarType.Float32), null, KernelType.Float32, KernelFeatures.None);
+        var padded = nn.functional.pad(randn(Height, Width, Channels), [0, 0, 1, 1, 1, 1]).contiguous();
+        float[] Result(PackedConvolution convolution)
+        {
+            var result = new float[Height * Width * Outputs];
+            fixed (byte* input = padded.bytes)
+            fixed (float* output = result)
+            {
+                convolution.Run(
+                    new ConvolutionTarget { Padded = input, Height = Height, Width = Width, Output = output, RowStride = Width * Outputs, PixelStride = Outputs }, threads: 2);
+            }
+
+            return result;
+        }
+
+        Assert.Equal(Result(whole), Result(halves));
+        var expected = nn.functional.conv2d(
+            padded.permute(2, 0, 1).unsqueeze(0).to(ScalarType.Float64), stored.to(ScalarType.Float64)).squeeze(0).permute(1, 2, 0).reshape(-1);
+        // 1,800 roundings of partial sums that stay below 5 √1800
+        Assert.True((tensor(Result(whole)) - expected).abs().max().item<double>() < 1e-6 + (5 * Math.Pow(9 * Channels, 1.5) * Math.Pow(2, -24)));
+    }
+
     [Fact]
     public void A_row_has_the_same_bits_whatever_the_number_of_rows_and_threads()
     {

@@ -1,0 +1,93 @@
+using MetaQuery.Data;
+using MetaQuery.Farm;
+
+namespace MetaQuery.Silo.Tests;
+
+/// <summary>A process whose memory holds one half of its model at a time.</summary>
+public sealed class MemoryBudgetTests : IDisposable
+{
+    private const int Prompts = 24; // more than one batch of the encoder
+    private readonly string _folder = Directory.CreateTempSubdirectory("metaquery-budget-").FullName;
+    private readonly string _model;
+
+    public MemoryBudgetTests()
+    {
+        _model = Path.Combine(_folder, "tiny");
+        RandomModels.Write(_model, "tiny", "bfloat16", 0, static _ => { });
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public async Task A_job_whose_halves_take_turns_has_the_same_bytes_and_loads_each_half_once_per_window()
+    {
+        MemoryNeed need = MemoryNeed.Of(_model, "float32");
+        using LocalModel whole = LocalModel.Load(_model, "float32", memoryBudgetBytes: need.Bytes);
+        Assert.False(whole.HoldsOneHalf);
+        IReadOnlyDictionary<string, string> expected = await RunAsync(whole, "whole");
+        using LocalModel half = LocalModel.Load(_model, "float32", memoryBudgetBytes: need.Bytes - 1);
+        Assert.True(half.HoldsOneHalf);
+        Assert.Equal(whole.Description, half.Description);
+        Assert.Equal(new HalfLoads(0, 0), half.Loads);
+        Assert.Equal(expected, await RunAsync(half, "half"));
+        // the head feeds 32 images ahead (two slots, batches of eight, twice), so one window is enough; a second one is left for what a slow machine hands over late
+        Assert.InRange(half.Loads.Text, 1, 2);
+        Assert.InRange(half.Loads.Image, 1, 2);
+        Assert.Equal(new HalfLoads(1, 1), whole.Loads);
+    }
+
+    [Fact]
+    public void The_halves_are_never_in_memory_together_and_neither_starves()
+    {
+        using LocalModel model = LocalModel.Load(_model, "float32", memoryBudgetBytes: MemoryNeed.Of(_model, "float32").Bytes - 1);
+        byte[] condition = model.CreateEncoder().Encode([new ConditionRequest("a cup")], CancellationToken.None)[0];
+        int mapped = 0;
+        // two threads ask for the two halves at once, again and again: each gets its half in the end
+        Task encoding = Task.Run(() =>
+        {
+            IConditionEncoder encoder = model.CreateEncoder();
+            for (int i = 0; i < 20; i++)
+            {
+                Assert.Equal(condition, encoder.Encode([new ConditionRequest("a cup")], CancellationToken.None)[0]);
+                Assert.False(model.HoldsBoth);
+                Interlocked.Increment(ref mapped);
+            }
+        });
+        Task denoising = Task.Run(() =>
+        {
+            IImageDenoiser denoiser = model.CreateDenoiser();
+            ImageSize size = model.Description.Images.DefaultSize;
+            for (int i = 0; i < 20; i++)
+            {
+                denoiser.Denoise(new DenoiseBatch(size.HeightPixels, size.WidthPixels, 1, 1, [new DenoiseRow(condition, condition, 1, 1)]), CancellationToken.None);
+                Assert.False(model.HoldsBoth);
+            }
+        });
+        Assert.True(Task.WaitAll([encoding, denoising], TimeSpan.FromMinutes(5)));
+        Assert.Equal(20, mapped);
+        Assert.True(model.Loads.Image >= 1 && model.Loads.Text >= 1);
+    }
+
+    [Fact]
+    public void A_budget_below_one_half_is_refused_with_what_it_needs()
+    {
+        var refused = Assert.Throws<JobSpecException>(() => LocalModel.Load(_model, "float32", memoryBudgetBytes: 100 << 20));
+        Assert.Contains("the half of the model that makes conditions needs about 0.25 GiB", refused.Message, StringComparison.Ordinal);
+        // a worker with one role needs one half
+        MemoryNeed need = MemoryNeed.Of(_model, "float32");
+        using LocalModel text = LocalModel.Load(_model, "float32", roles: WorkRoles.Mllm, memoryBudgetBytes: need.TextBytes);
+        Assert.False(text.HoldsOneHalf);
+        Assert.Equal(new HalfLoads(1, 0), text.Loads);
+    }
+
+    private async Task<IReadOnlyDictionary<string, string>> RunAsync(LocalModel model, string name)
+    {
+        string prompts = Path.Combine(_folder, "prompts.txt"), folder = Path.Combine(_folder, name);
+        await File.WriteAllLinesAsync(prompts, Enumerable.Range(0, Prompts).Select(i => $"picture number {i}"));
+        var spec = new JobSpec { PromptFile = prompts, OutFolder = folder, NumInferenceSteps = 1 };
+        JobResult result = await new EmbeddedFarm(model).RunAsync(spec, new FarmOptions { Slots = 2 }, null, CancellationToken.None);
+        Assert.Equal(Prompts, result.Progress.Written);
+        return Directory.EnumerateFiles(folder, "*.tar").Append(Path.Combine(folder, "manifest.jsonl"))
+            .ToDictionary(file => Path.GetFileName(file), file => Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(file))));
+    }
+}
