@@ -38,6 +38,9 @@ public sealed record WorkerOptions
     /// <summary>Whether a full or read-only disk ends the worker; otherwise it is waited out, like a lost connection.</summary>
     public bool EndsOnStorageFault { get; init; }
 
+    /// <summary>Shared by the worker hosts of one process; null for a host that has it for itself.</summary>
+    public SharedProcess? Process { get; init; }
+
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <exception cref="JobSpecException">A value is out of range.</exception>
