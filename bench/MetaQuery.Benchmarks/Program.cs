@@ -1,5 +1,6 @@
 using System.CommandLine;
 using MetaQuery.Benchmarks;
+using MetaQuery.Benchmarks.Cluster;
 using MetaQuery.Benchmarks.Farm;
 using MetaQuery.Benchmarks.Scale;
 using MetaQuery.Kernels;
@@ -61,6 +62,12 @@ farm.Options.Add(json);
 farm.Options.Add(farmParts);
 farm.SetAction(parsed => Print(() => FarmSuite.RunAsync(parsed.GetValue(farmParts) ?? []).GetAwaiter().GetResult(), parsed.GetValue(json)));
 root.Subcommands.Add(farm);
+var orleans = new Command("orleans", "A cluster of three silos on this machine: calls, fail-over, draining, a job through thirty kills.");
+var orleansParts = new Option<string[]>("--only") { Description = "The parts to measure: calls, failover, drain, kills.", AllowMultipleArgumentsPerToken = true };
+orleans.Options.Add(json);
+orleans.Options.Add(orleansParts);
+orleans.SetAction(parsed => Print(() => OrleansSuite.RunAsync(parsed.GetValue(orleansParts) ?? []).GetAwaiter().GetResult(), parsed.GetValue(json)));
+root.Subcommands.Add(orleans);
 root.SetAction(parsed =>
 {
     var chosen = parsed.GetValue(dtype)!;
@@ -90,7 +97,7 @@ static int Print(Func<BenchmarkReport> measure, bool asJson)
         Console.WriteLine(asJson ? report.ToJson() : report.ToString());
         return 0;
     }
-    catch (BenchmarkException exception)
+    catch (Exception exception) when (exception is BenchmarkException or MetaQuery.Chaos.ChaosException)
     {
         Console.Error.WriteLine($"bench: {exception.Message}");
         return 1;

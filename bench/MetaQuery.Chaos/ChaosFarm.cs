@@ -3,14 +3,19 @@ using MetaQuery.TestKit;
 
 namespace MetaQuery.Chaos;
 
-/// <summary>A farm of real processes: a redis-server with append-only file, a head, two workers; each reaches Redis through a proxy of its own.</summary>
+/// <summary>A farm of real processes: a redis-server with append-only file, and a head with two workers, or silos that have all roles; each reaches Redis through a proxy of its own.</summary>
 internal sealed class ChaosFarm : IDisposable
 {
     private const int WorkerCount = 2;
     private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(60);
 
+    // what a silo ends with where its supervisor is to start it again: the others declared it dead, Redis was away as it joined, another head took over
+    private static readonly int[] RestartCodes = [3, 7];
+
     private readonly CuttingProxy[] _proxies;
-    private readonly ChildProcess[] _workers;
+    private readonly ChildProcess[] _processes; // in the order of the proxies
+    private readonly bool _hasSilos;
+    private int _head;
 
     /// <param name="folder">An empty folder of the run's own: logs, prompt files, the disk.</param>
     /// <param name="options">Model and times.</param>
@@ -29,18 +34,27 @@ internal sealed class ChaosFarm : IDisposable
         }
 
         View = new RedisView(Redis);
-        _proxies = [.. Enumerable.Range(0, WorkerCount + 1).Select(_ => new CuttingProxy(Redis.Port))];
-        var address = $"http://127.0.0.1:{RealRedis.FreePort()}";
-        Api = new JobApi(address);
+        _hasSilos = options.Silos > 0;
+        _proxies = [.. Enumerable.Range(0, _hasSilos ? options.Silos : WorkerCount + 1).Select(_ => new CuttingProxy(Redis.Port))];
+        string[] addresses = [.. Enumerable.Range(0, _hasSilos ? options.Silos : 1).Select(_ => $"http://127.0.0.1:{RealRedis.FreePort()}")];
+        Api = new JobApi(addresses);
         string[] shared = ["--data", Disk.DataFolder, "--model", options.Model, "--lease-seconds", Text(options.Lease.TotalSeconds)];
-        Head = new ChildProcess(
-            "head", ["serve", "--urls", address, "--redis", Address(0), .. shared], Path.Combine(folder, "head.log"), Disk.Environment);
-        _workers =
-        [
-            .. Enumerable.Range(1, WorkerCount).Select(i => new ChildProcess(
-                $"worker {i}", ["worker", "--redis", Address(i), "--roles", "mllm,dit", "--slots", "1", "--threads", "1", .. shared],
-                Path.Combine(folder, $"worker-{i}.log"), Disk.Environment)),
-        ];
+        string[] slots = ["--slots", "1", "--threads", "1"];
+        _processes = _hasSilos
+            ? [
+                .. Enumerable.Range(0, options.Silos).Select(i => new ChildProcess(
+                    $"silo {i + 1}",
+                    [
+                        "silo", "--clustering", "redis", "--redis", Address(i), "--roles", "head,mllm,dit", "--urls", addresses[i],
+                        "--silo-port", Text(RealRedis.FreePort()), "--gateway-port", Text(RealRedis.FreePort()), .. slots, .. shared,
+                    ],
+                    Path.Combine(folder, $"silo-{i + 1}.log"), Disk.Environment)),
+            ]
+            : [
+                new ChildProcess("head", ["serve", "--urls", addresses[0], "--redis", Address(0), .. shared], Path.Combine(folder, "head.log"), Disk.Environment),
+                .. Enumerable.Range(1, WorkerCount).Select(i => new ChildProcess(
+                    $"worker {i}", ["worker", "--redis", Address(i), "--roles", "mllm,dit", .. slots, .. shared], Path.Combine(folder, $"worker-{i}.log"), Disk.Environment)),
+            ];
 
         string Address(int proxy) => $"127.0.0.1:{_proxies[proxy].Port}";
     }
@@ -53,42 +67,51 @@ internal sealed class ChaosFarm : IDisposable
 
     public JobApi Api { get; }
 
-    public ChildProcess Head { get; }
+    /// <summary>The process that holds the head; of silos the one that did when <see cref="FindHeadAsync"/> last looked.</summary>
+    public ChildProcess Head => _processes[_head];
 
-    public IReadOnlyList<ChildProcess> Workers => _workers;
+    /// <summary>The processes that hold items.</summary>
+    public IReadOnlyList<ChildProcess> Workers => _hasSilos ? _processes : _processes[1..];
 
-    public IReadOnlyList<CuttingProxy> Proxies => _proxies;
+    /// <summary>Silos that were started again since they had ended as they should: the others held them for dead, or took the head over.</summary>
+    public int Restarted { get; private set; }
 
-    /// <summary>The process that a fault hits; null where it is none or all.</summary>
-    public ChildProcess? ProcessOf(FaultTarget target) => target switch
+    /// <summary>Looks where the head is now, among silos.</summary>
+    public async Task FindHeadAsync()
     {
-        FaultTarget.Head => Head,
-        FaultTarget.FirstWorker => _workers[0],
-        FaultTarget.SecondWorker => _workers[1],
-        _ => null,
-    };
-
-    /// <summary>The connections that a fault hits.</summary>
-    public IReadOnlyList<CuttingProxy> ProxiesOf(FaultTarget target) => target switch
-    {
-        FaultTarget.Head => _proxies[..1],
-        FaultTarget.FirstWorker => _proxies[1..2],
-        FaultTarget.SecondWorker => _proxies[2..3],
-        _ => _proxies,
-    };
-
-    /// <exception cref="ChaosException">A process ended by itself.</exception>
-    public void CheckAlive()
-    {
-        Head.CheckAlive();
-        Array.ForEach(_workers, worker => worker.CheckAlive());
+        if (_hasSilos && await Api.TryFindHeadProcessAsync() is { } process && Array.FindIndex(_processes, silo => silo.Id == process) is >= 0 and var index)
+        {
+            _head = index;
+        }
     }
 
-    /// <summary>Ends workers and head as an admin does, by SIGTERM.</summary>
+    /// <summary>The process that a fault hits; null where it is none or all.</summary>
+    public ChildProcess? ProcessOf(FaultTarget target) => IndexOf(target) is { } index ? _processes[index] : null;
+
+    /// <summary>The connections that a fault hits.</summary>
+    public IReadOnlyList<CuttingProxy> ProxiesOf(FaultTarget target) => IndexOf(target) is { } index ? [_proxies[index]] : _proxies;
+
+    /// <summary>Starts silos again that ended as a supervisor expects of them.</summary>
+    /// <exception cref="ChaosException">A process ended by itself otherwise.</exception>
+    public void CheckAlive()
+    {
+        foreach (var process in _processes)
+        {
+            if (_hasSilos && process.ExitCode is { } code && RestartCodes.Contains(code))
+            {
+                process.Restart();
+                Restarted++;
+            }
+
+            process.CheckAlive();
+        }
+    }
+
+    /// <summary>Ends workers and head, or all silos, as an admin does, by SIGTERM.</summary>
     /// <exception cref="ChaosException">One does not end, or not with success.</exception>
     public void Stop()
     {
-        foreach (var process in (ChildProcess[])[.. _workers, Head])
+        foreach (var process in _processes.Where(process => process != Head).Append(Head))
         {
             var code = process.Stop(StopPatience);
             if (code is not (0 or 130 or 143))
@@ -100,12 +123,23 @@ internal sealed class ChaosFarm : IDisposable
 
     public void Dispose()
     {
-        Array.ForEach(_workers, worker => worker.Dispose());
-        Head.Dispose();
+        Array.ForEach(_processes, process => process.Dispose());
         Api.Dispose();
         Array.ForEach(_proxies, proxy => proxy.Dispose());
         Redis.Dispose();
         Disk.Dispose();
+    }
+
+    private int? IndexOf(FaultTarget target)
+    {
+        int[] others = [.. Enumerable.Range(0, _processes.Length).Where(index => index != _head)];
+        return target switch
+        {
+            FaultTarget.Head => _head,
+            FaultTarget.FirstWorker => others[0],
+            FaultTarget.SecondWorker => others[^1],
+            _ => null,
+        };
     }
 
     private static string Text(double number) => number.ToString(CultureInfo.InvariantCulture);

@@ -11,6 +11,9 @@ internal sealed record ChaosOptions
     /// <summary>A model folder or name.</summary>
     public string Model { get; init; } = "nano";
 
+    /// <summary>Silos of a cluster, each with all roles; 0 for a head with two workers.</summary>
+    public int Silos { get; init; }
+
     /// <summary>A lease without a heartbeat: short, so that many faults go beyond it.</summary>
     public TimeSpan Lease { get; init; } = TimeSpan.FromSeconds(3);
 

@@ -47,6 +47,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
 
     private async Task InjectAsync(PlannedFault fault)
     {
+        await farm.FindHeadAsync();
         var from = Images + fault.AfterImages;
         var process = fault.Kind is FaultKind.KillWorker or FaultKind.Pause or FaultKind.DropConnections ? farm.ProcessOf(fault.Target) : null;
         var holder = process == farm.Head ? null : process?.Id;

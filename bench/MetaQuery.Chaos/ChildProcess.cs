@@ -33,6 +33,9 @@ internal sealed partial class ChildProcess : IDisposable
 
     public int Id => _process.Id;
 
+    /// <summary>Null while it runs.</summary>
+    public int? ExitCode => _process.HasExited ? _process.ExitCode : null;
+
     /// <summary>Starts after the first.</summary>
     public int Restarts { get; private set; }
 
@@ -41,6 +44,14 @@ internal sealed partial class ChildProcess : IDisposable
     {
         _process.Kill();
         Restart();
+    }
+
+    /// <summary>kill -9, and nobody starts it again.</summary>
+    public void Kill()
+    {
+        WasAsked = true;
+        _process.Kill();
+        _process.WaitForExit();
     }
 
     public void Pause() => Signal(StopSignal);
@@ -55,12 +66,22 @@ internal sealed partial class ChildProcess : IDisposable
         return _process.ExitCode;
     }
 
+    /// <summary>Whether it was asked to end, or killed.</summary>
+    public bool WasAsked { get; private set; }
+
+    /// <summary>Asks it to end.</summary>
+    public void Ask()
+    {
+        WasAsked = true;
+        Signal(TerminateSignal);
+    }
+
     /// <summary>Asks it to end, and waits.</summary>
     /// <returns>Its exit code.</returns>
     /// <exception cref="ChaosException">It does not end.</exception>
     public int Stop(TimeSpan patience)
     {
-        Signal(TerminateSignal);
+        Ask();
         return _process.WaitForExit(patience) ? _process.ExitCode : throw new ChaosException($"{Name} does not end on SIGTERM within {patience.TotalSeconds:0} s");
     }
 
@@ -94,9 +115,11 @@ internal sealed partial class ChildProcess : IDisposable
         End();
     }
 
-    private void Restart()
+    /// <summary>Starts it as it was, once it has ended.</summary>
+    public void Restart()
     {
         End();
+        WasAsked = false;
         Restarts++;
         _process = Start();
     }

@@ -12,10 +12,13 @@ internal sealed record JobStatus(string State, string? Reason, long Images, long
     public bool IsFinal => State is "completed" or "completed_with_errors" or "cancelled" or "failed";
 }
 
-/// <summary>Speaks to the head as any program would: plain HTTP and JSON, and patience while it is away.</summary>
-internal sealed class JobApi(string address) : IDisposable
+/// <summary>Speaks to the head as any program would: plain HTTP and JSON, and patience while it is away. Of several addresses it takes another where one does not answer.</summary>
+internal sealed class JobApi(params string[] addresses) : IDisposable
 {
-    private readonly HttpClient _http = new() { BaseAddress = new Uri(address), Timeout = TimeSpan.FromSeconds(10) };
+    private readonly HttpClient[] _clients = [.. addresses.Select(address => new HttpClient { BaseAddress = new Uri(address), Timeout = TimeSpan.FromSeconds(10) })];
+    private int _current;
+
+    private HttpClient Http => _clients[_current];
 
     /// <summary>Submits a job; the same name again is the same job, so that a lost answer is asked for again.</summary>
     /// <returns>Its id; null while the head cannot be reached.</returns>
@@ -66,7 +69,7 @@ internal sealed class JobApi(string address) : IDisposable
     {
         try
         {
-            var text = await _http.GetStringAsync("/metrics");
+            var text = await Http.GetStringAsync("/metrics");
             double[] values =
             [
                 .. text.Split('\n').Where(line => line.StartsWith(name + " ", StringComparison.Ordinal) || line.StartsWith(name + "{", StringComparison.Ordinal))
@@ -76,29 +79,50 @@ internal sealed class JobApi(string address) : IDisposable
         }
         catch (Exception exception) when (exception is HttpRequestException or TaskCanceledException)
         {
+            TakeNext();
             return null;
         }
     }
 
-    public void Dispose() => _http.Dispose();
+    /// <summary>Silos that say that they are there; 0 while nobody says.</summary>
+    public async Task<int> TryCountSilosAsync()
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/v1/silos");
+        var silos = await TrySendAsync(request);
+        return silos?["data"]!.AsArray().Count(silo => silo!["state"]!.GetValue<string>() == "active") ?? 0;
+    }
+
+    /// <summary>The process that holds the head of a cluster; null while nobody says.</summary>
+    public async Task<int?> TryFindHeadProcessAsync()
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/v1/silos");
+        var silos = await TrySendAsync(request);
+        return silos?["data"]!.AsArray().FirstOrDefault(silo => silo!["head"]!.GetValue<bool>())?["process_id"]!.GetValue<int>();
+    }
+
+    public void Dispose() => Array.ForEach(_clients, client => client.Dispose());
+
+    private void TakeNext() => _current = (_current + 1) % _clients.Length;
 
     private async Task<JsonNode?> TrySendAsync(HttpRequestMessage request)
     {
         try
         {
-            using var response = await _http.SendAsync(request);
+            using var response = await Http.SendAsync(request);
             var text = await response.Content.ReadAsStringAsync();
             if (response.IsSuccessStatusCode)
             {
                 return JsonNode.Parse(text);
             }
 
+            TakeNext();
             return (int)response.StatusCode is 429 or >= 500
                 ? null
                 : throw new ChaosException($"{request.Method} {request.RequestUri}: {(int)response.StatusCode} {text}");
         }
         catch (Exception exception) when (exception is HttpRequestException or TaskCanceledException or JsonException)
         {
+            TakeNext();
             return null;
         }
     }

@@ -5,13 +5,20 @@ var faults = new Option<int>("--faults") { Description = "Faults in all, at leas
 var seed = new Option<int>("--seed") { Description = "Of the first run; the same seed gives the same faults.", DefaultValueFactory = _ => 1 };
 var model = new Option<string>("--model") { Description = "A folder under models/, or a path.", DefaultValueFactory = _ => "nano" };
 var folder = new Option<string>("--out") { Description = "Folder for log and outputs; a run that came out right leaves only its log.", DefaultValueFactory = _ => Path.Combine("out", "chaos") };
+var silos = new Option<int>("--silos") { Description = "A cluster of so many silos, 2 to 9, in place of a head with two workers.", DefaultValueFactory = _ => 0 };
 var root = new RootCommand("Runs a farm over Redis under faults: processes killed and paused, disks full and slow, connections cut; then compares every byte with a run without faults.")
 {
-    faults, seed, model, folder,
+    faults, seed, model, folder, silos,
 };
 root.SetAction(async (parsed, _) =>
 {
-    var options = new ChaosOptions { Faults = parsed.GetValue(faults), Seed = parsed.GetValue(seed), Model = parsed.GetValue(model)! };
+    var options = new ChaosOptions { Faults = parsed.GetValue(faults), Seed = parsed.GetValue(seed), Model = parsed.GetValue(model)!, Silos = parsed.GetValue(silos) };
+    if (options.Silos is not (0 or (>= 2 and <= 9)))
+    {
+        Console.Error.WriteLine($"chaos: --silos {options.Silos}: must be from 2 to 9");
+        return 2;
+    }
+
     var place = Path.GetFullPath(parsed.GetValue(folder)!);
     if (Directory.Exists(place) && Directory.EnumerateFileSystemEntries(place).Any())
     {

@@ -13,6 +13,7 @@ internal static class RootCommandFactory
         DemoCommand.Create(),
         ServeCommand.Create(),
         WorkerCommand.Create(),
+        SiloCommand.Create(),
         KeysCommand.Create(),
         ChatCommand.Create(),
         ModelsCommand.Create(),

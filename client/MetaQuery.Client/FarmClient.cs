@@ -113,6 +113,15 @@ public sealed partial class FarmClient : IDisposable
     /// <summary>Asks a worker to finish what it has begun and to leave. Needs an admin's key.</summary>
     public Task<WorkerList> DrainWorkerAsync(string worker, CancellationToken cancellationToken = default) => PostAsync($"v1/workers/{Uri.EscapeDataString(worker)}/drain", FarmJson.Default.WorkerList, cancellationToken);
 
+    /// <summary>A cluster's silos; none where the farm is no cluster. Needs an admin's key.</summary>
+    public Task<SiloList> ListSilosAsync(CancellationToken cancellationToken = default) => GetAsync("v1/silos", FarmJson.Default.SiloList, cancellationToken);
+
+    /// <summary>Asks a silo to finish what it has begun and to leave. Needs an admin's key.</summary>
+    public Task<SiloList> DrainSiloAsync(string silo, CancellationToken cancellationToken = default) => PostAsync($"v1/silos/{Uri.EscapeDataString(silo)}/drain", FarmJson.Default.SiloList, cancellationToken);
+
+    /// <summary>Asks a silo to have so many slots. Needs an admin's key.</summary>
+    public Task<SiloList> ScaleSiloAsync(string silo, int slots, CancellationToken cancellationToken = default) => PostAsync($"v1/silos/{Uri.EscapeDataString(silo)}/scale?slots={slots}", FarmJson.Default.SiloList, cancellationToken);
+
     public Task<CacheReport> GetCacheAsync(CancellationToken cancellationToken = default) => GetAsync("v1/cache", FarmJson.Default.CacheReport, cancellationToken);
 
     public Task<Usage> GetUsageAsync(CancellationToken cancellationToken = default) => GetAsync("v1/usage", FarmJson.Default.Usage, cancellationToken);

@@ -13,6 +13,7 @@ namespace MetaQuery.Client;
 [JsonSerializable(typeof(FailureList))]
 [JsonSerializable(typeof(FileList))]
 [JsonSerializable(typeof(WorkerList))]
+[JsonSerializable(typeof(SiloList))]
 [JsonSerializable(typeof(CacheReport))]
 [JsonSerializable(typeof(Usage))]
 [JsonSerializable(typeof(Health))]

@@ -17,9 +17,10 @@ public sealed class ArrowTests
         ["MetaQuery.Redis"] = ["MetaQuery.Farm"],
         ["MetaQuery.Client"] = [],
         ["MetaQuery.Silo"] = ["MetaQuery.Client", "MetaQuery.Farm", "MetaQuery.Pipelines", "MetaQuery.Redis"],
-        ["MetaQuery.Cli"] = ["MetaQuery.Client", "MetaQuery.Silo"],
+        ["MetaQuery.Orleans"] = ["MetaQuery.Farm", "MetaQuery.Redis", "MetaQuery.Silo"],
+        ["MetaQuery.Cli"] = ["MetaQuery.Client", "MetaQuery.Orleans", "MetaQuery.Silo"],
         ["MetaQuery.Chaos"] = ["MetaQuery.Cli"],
-        ["MetaQuery.Benchmarks"] = ["MetaQuery.Silo"],
+        ["MetaQuery.Benchmarks"] = ["MetaQuery.Chaos", "MetaQuery.Orleans", "MetaQuery.Silo"],
     };
 
     public static TheoryData<string> Rooms() =>

@@ -6,9 +6,12 @@ using MetaQuery.Silo.Hosting;
 namespace MetaQuery.Cli.Commands;
 
 /// <summary>What a head and its workers must be told alike where they meet in Redis.</summary>
-internal sealed class RedisSettings
+/// <param name="leaseTime">How long a worker may be silent where the user says nothing; null for the farm's own.</param>
+internal sealed class RedisSettings(TimeSpan? leaseTime = null)
 {
     private const long Mebibyte = 1 << 20;
+
+    private readonly TimeSpan? standardLease = leaseTime;
 
     private readonly Option<string?> redis = new("--redis")
     {
@@ -18,7 +21,7 @@ internal sealed class RedisSettings
     private readonly Option<bool> tls = new("--redis-tls") { Description = "Speak TLS to Redis." };
     private readonly Option<string?> authority = new("--redis-ca") { Description = "PEM file of the authority that signed Redis' certificate (default: the system's).", HelpName = "FILE" };
     private readonly Option<string> name = Values.Text("--redis-namespace", "Farms of different names share a Redis.", "default", "NAME");
-    private readonly Option<double?> lease = Values.Number("--lease-seconds", "How long a worker may be silent before its work is given to others (default 30).", 0.1, 3600.0);
+    private readonly Option<double?> lease = Values.Number("--lease-seconds", $"How long a worker may be silent before its work is given to others (default {leaseTime?.TotalSeconds ?? 30}).", 0.1, 3600.0);
     private readonly Option<long?> budget = Values.Number("--redis-cache-mb", "Conditions held in Redis in MiB (default 256).", 1L, 1L << 30);
 
     public void AddTo(Command command)
@@ -51,7 +54,7 @@ internal sealed class RedisSettings
         };
         return options with
         {
-            LeaseTime = result.GetValue(lease) is { } seconds ? TimeSpan.FromSeconds(seconds) : options.LeaseTime,
+            LeaseTime = result.GetValue(lease) is { } seconds ? TimeSpan.FromSeconds(seconds) : standardLease ?? options.LeaseTime,
             Conditions = new RedisConditionOptions { BudgetBytes = result.GetValue(budget) * Mebibyte ?? options.Conditions.BudgetBytes },
         };
     }

@@ -44,7 +44,7 @@ internal static class ServeCommand
             var perSlot = result.GetValue(threads) ?? 1;
             var web = new WebOptions
             {
-                Urls = result.GetValue(urls) is { Length: > 0 } named ? [.. named.SelectMany(url => url.Split([',', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))] : new WebOptions().Urls,
+                Urls = UrlsOf(result.GetValue(urls)),
                 PublicUrl = Address(result.GetValue(publicUrl)),
                 AllowedOrigins = result.GetValue(cors) ?? [],
                 OpenMetrics = result.GetValue(openMetrics),
@@ -73,7 +73,12 @@ internal static class ServeCommand
         return command;
     }
 
-    private static Uri? Address(string? url) => url is null ? null
+    /// <summary>Addresses to listen on: each word may hold several, with commas or semicolons between them.</summary>
+    internal static IReadOnlyList<string> UrlsOf(string[]? words) => words is { Length: > 0 }
+        ? [.. words.SelectMany(url => url.Split([',', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))]
+        : new WebOptions().Urls;
+
+    internal static Uri? Address(string? url) => url is null ? null
         : Uri.TryCreate(url, UriKind.Absolute, out var address) && address.Scheme is "http" or "https" ? address
         : throw new UsageException($"--public-url {url}: must be an address such as https://farm.example.org");
 

@@ -96,6 +96,27 @@ internal static class RemoteReport
             ]),
         ]);
 
+    public static void Silos(SiloList silos)
+    {
+        if (!silos.Cluster)
+        {
+            Console.Error.WriteLine("farm: this farm is no cluster: it has no silos (./farm worker list shows its workers)");
+            return;
+        }
+
+        TextTable.Write(
+            ["id", "roles", "state", "head", "slots", "busy", "images/s", "made", "cpu", "memory", "grains"],
+            [
+                .. silos.Data.Select(silo => (IReadOnlyList<string>)
+                [
+                    silo.Id, string.Join('+', silo.Roles), silo.State, silo.Head ? "yes" : "", $"{silo.Slots.Count(slot => slot.State == "running")}/{silo.Slots.Count}",
+                    string.Create(CultureInfo.InvariantCulture, $"{(silo.Slots.Count > 0 ? silo.Slots.Average(slot => slot.BusyShare) : 0) * 100:0} %"),
+                    Rate(silo.Slots.Sum(slot => slot.ImagesPerSecond)), $"{silo.Slots.Sum(slot => slot.ImagesMade)}",
+                    string.Create(CultureInfo.InvariantCulture, $"{silo.CpuShare * 100:0} %"), $"{silo.MemoryBytes >> 20} MiB", $"{silo.Activations.Values.Sum()}",
+                ]),
+            ]);
+    }
+
     private static void Line(string name, string text)
     {
         if (text.Length > 0)

@@ -179,6 +179,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
         app.Services.GetRequiredService<ImageEndpoints>().Map(app);
         app.Services.GetRequiredService<ImageEndpoints>().MapEdits(app);
         FarmEndpoints.Map(app, farm, keys, DateTimeOffset.UtcNow);
+        SiloEndpoints.Map(app, farm);
         var meters = app.Services.GetRequiredService<FarmMeters>();
         var text = app.Services.GetRequiredService<IMetricsText>();
         app.Add("GET", "/metrics", "metrics", "Counters in Prometheus' text format.", async (HttpContext context) =>

@@ -83,7 +83,7 @@ internal static class Wire
     };
 
     // JSON has no number for it
-    private static double Finite(double value) => double.IsFinite(value) ? value : 0;
+    public static double Finite(double value) => double.IsFinite(value) ? value : 0;
 
     public static string Snake(string name) => JsonNamingPolicy.SnakeCaseLower.ConvertName(name);
 }

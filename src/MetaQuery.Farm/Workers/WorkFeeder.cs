@@ -2,7 +2,7 @@ namespace MetaQuery.Farm;
 
 /// <summary>Keeps the desk supplied: leases items ahead of the slots and fetches their conditions while the present batches run.</summary>
 internal sealed class WorkFeeder(
-    IWorkQueue queue, WorkerInfo worker, ConditionCache cache, WorkDesk desk, ReportSender reports, WorkerTally tally, WorkerOptions options)
+    IWorkQueue queue, WorkerInfo worker, ConditionCache cache, WorkDesk desk, ReportSender reports, WorkerTally tally, WorkerOptions options, SharedProcess process)
 {
     private static readonly TimeSpan PutOffFor = TimeSpan.FromMilliseconds(50);
 
@@ -76,12 +76,11 @@ internal sealed class WorkFeeder(
         {
             await Task.Delay(options.AloneEvery, options.Clock, shut);
             long start = options.Clock.GetTimestamp();
+            bool isAlone = false;
             try
             {
-                if (await queue.HasAloneAsync(worker.Lane, worker.Roles, shut))
+                if (await queue.HasAloneAsync(worker.Lane, worker.Roles, shut) && (isAlone = await process.TryBeginAsync(shut)))
                 {
-                    desk.Pause();
-                    await EmptyAsync(shut);
                     await TakeTurnAsync(start, shut);
                 }
             }
@@ -91,7 +90,10 @@ internal sealed class WorkFeeder(
             }
             finally
             {
-                desk.Resume();
+                if (isAlone)
+                {
+                    process.End();
+                }
             }
 
             await Task.Delay(options.Clock.GetElapsedTime(start), options.Clock, shut); // as long again for everything else

@@ -139,7 +139,9 @@ public sealed class WorkerHost : IDisposable
 
     private async Task WorkAsync(ResultFinisher finisher)
     {
-        var feeder = new WorkFeeder(_queue, Info, _cache, _desk, _reports, _tally, _options);
+        SharedProcess process = _options.Process ?? new SharedProcess();
+        var feeder = new WorkFeeder(_queue, Info, _cache, _desk, _reports, _tally, _options, process);
+        process.Enter(_desk);
         using var end = new CancellationTokenSource();
         Task keeper = Guard(() => _keeper.RunAsync(() => Status, Drain, end.Token), end.Token);
         Task reports = Guard(() => _reports.RunAsync(_giveUp.Token), _giveUp.Token);
@@ -156,6 +158,7 @@ public sealed class WorkerHost : IDisposable
         Task[] finishing = [.. finisher.Bodies.Select((body, i) => Guard(() => OnThread($"finisher {i}", body), _giveUp.Token))];
         await Task.WhenAll(slots);
         await Task.WhenAll(feeding);
+        process.Leave(_desk);
         finisher.Complete();
         await Task.WhenAll(finishing);
         _reports.Complete();

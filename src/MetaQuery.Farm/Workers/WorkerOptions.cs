@@ -44,6 +44,9 @@ public sealed record WorkerOptions
     /// <summary>Where the pictures of prompts are; null where there are none.</summary>
     public IPictureSource? Pictures { get; init; }
 
+    /// <summary>Shared by the worker hosts of one process; null for a host that has it for itself.</summary>
+    public SharedProcess? Process { get; init; }
+
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <exception cref="JobSpecException">A value is out of range.</exception>

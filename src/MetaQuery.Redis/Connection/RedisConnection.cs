@@ -133,7 +133,8 @@ public sealed class RedisConnection : IAsyncDisposable
         }
     }
 
-    private static ConfigurationOptions Configuration(RedisOptions options)
+    /// <summary>As the client library takes it: for libraries that open connections of their own.</summary>
+    internal static ConfigurationOptions Configuration(RedisOptions options)
     {
         int commandMilliseconds = (int)options.CommandTimeout.TotalMilliseconds;
         var configuration = new ConfigurationOptions

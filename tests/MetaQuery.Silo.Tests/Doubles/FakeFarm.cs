@@ -8,7 +8,7 @@ namespace MetaQuery.Silo.Tests.Doubles;
 
 /// <summary>A farm without a model, a queue or a disk: its pictures are coloured squares. It keeps to <see cref="IFarm"/>'s word and to the table of states.</summary>
 /// <remarks>A prompt that holds "fail" is given up.</remarks>
-public sealed class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) : IFarm, IDisposable
+public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) : IFarm, IDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, FakeJob> _jobs = [];

@@ -121,6 +121,9 @@ export const api = {
   usage: (signal) => json('/v1/usage', { signal }),
   workers: (signal) => json('/v1/workers', { signal }),
   cache: (signal) => json('/v1/cache', { signal }),
+  silos: (signal) => json('/v1/silos', { signal }),
+  drainSilo: (id) => send(`/v1/silos/${encodeURIComponent(id)}/drain`, { method: 'POST' }),
+  scaleSilo: (id, slots) => send(`/v1/silos/${encodeURIComponent(id)}/scale?${new URLSearchParams({ slots })}`, { method: 'POST' }),
   drain: (id) => send(`/v1/workers/${encodeURIComponent(id)}/drain`, { method: 'POST' }),
 
   jobs({ limit = 25, after, states = [] } = {}, signal) {

@@ -5,12 +5,13 @@ import { jobHash } from '../router.js';
 import { askForKey, confirmAction } from '../ui/dialog.js';
 import { emptyState, errorBox, loading, toast } from '../ui/notices.js';
 import { poll } from '../ui/polling.js';
+import { silosSection } from './silos.js';
 
 const TONES = { running: 'good', draining: 'warning', drained: 'off' };
 const ICONS = { running: 'run', draining: 'drain', drained: 'stop' };
 const SILENT_SECONDS = 10;
 
-/** Who works here: workers with their slots, and the condition cache. */
+/** Who works here: workers with their slots, a cluster's silos, and the condition cache. */
 export function workersView(root) {
   document.title = 'Workers – MetaQuery.Farm';
   const problem = h('div');
@@ -18,7 +19,8 @@ export function workersView(root) {
   const list = h('ul', { class: 'workers' });
   const empty = h('div', null, loading());
   const cache = h('div', { class: 'counters' });
-  fill(root, h('h1', null, 'Workers'), problem, summary, list, empty,
+  const silos = silosSection({ onDone: () => polling.now(), onError: showError });
+  fill(root, h('h1', null, 'Workers'), problem, summary, list, empty, silos.element,
     h('section', { class: 'cache', 'aria-labelledby': 'cache-title' }, h('h2', { id: 'cache-title' }, 'Condition cache'),
       h('p', { class: 'hint' }, 'A prompt passes the language model once; what comes of it is kept and shared by all pictures of that prompt.'), cache));
 
@@ -35,6 +37,7 @@ export function workersView(root) {
     problem.replaceChildren();
     showWorkers(workers.data.toSorted((a, b) => (a.id < b.id ? -1 : 1)));
     showCache(counters);
+    if (asker.admin) silos.update(await api.silos(signal));
   }
 
   function showError(error, title) {

@@ -1,0 +1,70 @@
+using System.CommandLine;
+using System.Text.Json;
+using MetaQuery.Cli.Output;
+using MetaQuery.Client;
+using MetaQuery.Farm;
+
+namespace MetaQuery.Cli.Commands;
+
+/// <summary><c>silo</c>: becomes a silo of a cluster, and shows and steers a cluster's silos as their server sees them.</summary>
+internal static class SiloCommand
+{
+    public static Command Create() =>
+        SiloRun.AddTo(new Command("silo", "Run a silo of a cluster (SIGTERM drains), or look at a cluster's silos.") { CreateList(), CreateDrain(), CreateScale() });
+
+    private static Command CreateList()
+    {
+        var command = new Command("list", "List silos with their roles, slots, grains and load.");
+        var server = new ServerOptions(command);
+        command.SetAction(async (result, stop) =>
+        {
+            using var client = server.Connect(result);
+            Write(await client.ListSilosAsync(stop), server.IsJson(result));
+            return ExitCodes.Success;
+        });
+        return command;
+    }
+
+    private static Command CreateDrain()
+    {
+        var id = Id();
+        var command = new Command("drain", "Ask a silo to finish what it has begun, to give back the rest, to hand the head over and to leave.") { id };
+        var server = new ServerOptions(command);
+        command.SetAction(async (result, stop) =>
+        {
+            using var client = server.Connect(result);
+            Write(await client.DrainSiloAsync(result.GetValue(id)!, stop), server.IsJson(result));
+            return ExitCodes.Success;
+        });
+        return command;
+    }
+
+    private static Command CreateScale()
+    {
+        var id = Id();
+        var count = new Argument<int>("slots") { Description = "Slots that it is to have, 0 to 1024; those beyond finish what they have begun." };
+        var command = new Command("scale", "Ask a silo to have so many slots, until it ends.") { id, count };
+        var server = new ServerOptions(command);
+        command.SetAction(async (result, stop) =>
+        {
+            using var client = server.Connect(result);
+            Write(await client.ScaleSiloAsync(result.GetValue(id)!, result.GetValue(count), stop), server.IsJson(result));
+            return ExitCodes.Success;
+        });
+        return command;
+    }
+
+    private static Argument<string> Id() => new("id") { Description = "The silo's id, as list shows it." };
+
+    private static void Write(SiloList silos, bool isJson)
+    {
+        if (isJson)
+        {
+            Console.WriteLine(JsonSerializer.Serialize(silos, FarmJson.Default.SiloList));
+        }
+        else
+        {
+            RemoteReport.Silos(silos);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+using MetaQuery.Farm;
+using Orleans.Concurrency;
+using Orleans.Placement;
+using Orleans.Runtime;
+using Orleans.Timers;
+
+namespace MetaQuery.Orleans;
+
+/// <summary>A job's shell: remembers in the cluster's storage that the job must go on, and asks the head beside it for everything else.</summary>
+/// <remarks>
+/// The job's truth is the head's journal. What this grain adds: while the job has not ended its reminder fires each minute, on whatever silo is alive, and a head is
+/// started where none runs. A ticket of a job that has ended is removed: storage holds unfinished jobs alone.
+/// </remarks>
+[HeadPlacement]
+[Immovable(ImmovableKind.Any)]
+[Reentrant]
+internal sealed class JobGrain(
+    [PersistentState("job", FarmStorage.Name)] IPersistentState<JobGrainState> state, HeadHost heads, IReminderRegistry reminders) : Grain, IJobGrain, IRemindable
+{
+    private const string ReminderName = "go-on";
+    private static readonly TimeSpan ReminderPeriod = TimeSpan.FromMinutes(1); // the shortest that Orleans' table is made for
+
+    private readonly SemaphoreSlim _writing = new(1, 1);
+    private bool _hasReminder;
+
+    private string Id => this.GetPrimaryKeyString();
+
+    public Task AdoptAsync(JobTicket ticket) => WriteAsync(async () =>
+    {
+        JobTicket next = JobTicketRules.After(state.State.Ticket, ticket);
+        if (!JobTicketRules.NeedsReminder(next))
+        {
+            await ClearAsync();
+            return;
+        }
+
+        if (next != state.State.Ticket)
+        {
+            state.State.Ticket = next;
+            await state.WriteStateAsync();
+        }
+
+        if (!_hasReminder)
+        {
+            await reminders.RegisterOrUpdateReminder(GrainContext.GrainId, ReminderName, ReminderPeriod, ReminderPeriod);
+            _hasReminder = true;
+        }
+    });
+
+    public Task ForgetAsync() => WriteAsync(ClearAsync);
+
+    public Task<JobTicket?> GetTicketAsync() => Task.FromResult(state.State.Ticket);
+
+    /// <summary>The job goes on though its silo is dead: whatever silo this fires on asks for a head.</summary>
+    public async Task ReceiveReminder(string reminderName, TickStatus status)
+    {
+        _hasReminder = true;
+        if (!heads.IsRunning)
+        {
+            await GrainFactory.GetGrain<IHeadGrain>(0).EnsureAsync();
+            return;
+        }
+
+        try
+        {
+            await AdoptAsync(heads.TicketOf(await heads.Require().GetAsync(new JobReference(Id, Tenant: null), CancellationToken.None)));
+        }
+        catch (JobNotFoundException)
+        {
+            await ForgetAsync();
+        }
+    }
+
+    public Task<JobView> GetAsync(string? tenant) => Ask(head => head.GetAsync(Reference(tenant), CancellationToken.None));
+
+    public async Task<JobView> ApplyAsync(Guid call, string? tenant, JobCommand command)
+    {
+        JobView job = await Ask(head => heads.Commands.Once(call, () => head.ApplyAsync(Reference(tenant), command, CancellationToken.None)));
+        if (command == JobCommand.Delete)
+        {
+            await ForgetAsync();
+        }
+
+        return job;
+    }
+
+    public async IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId)
+    {
+        IAsyncEnumerator<JobEvent> events = (await Ask(head => Task.FromResult(head.WatchAsync(Reference(tenant), lastEventId, CancellationToken.None)))).GetAsyncEnumerator();
+        await using (events)
+        {
+            while (await NextAsync(events))
+            {
+                yield return events.Current;
+            }
+        }
+    }
+
+    public Task<SamplePage> ListSamplesAsync(string? tenant, long fromPosition, int most) =>
+        Ask(head => head.ListSamplesAsync(Reference(tenant), fromPosition, most, CancellationToken.None));
+
+    public Task<SampleContent> ReadSampleAsync(string? tenant, long position) =>
+        Ask(head => head.ReadSampleAsync(Reference(tenant), position, CancellationToken.None));
+
+    public Task<FailedSample[]> ListFailuresAsync(string? tenant, int most) =>
+        Ask(async head => (FailedSample[])[.. await head.ListFailuresAsync(Reference(tenant), most, CancellationToken.None)]);
+
+    public Task<JobFile[]> ListFilesAsync(string? tenant) =>
+        Ask(async head => (JobFile[])[.. await head.ListFilesAsync(Reference(tenant), CancellationToken.None)]);
+
+    private JobReference Reference(string? tenant) => new(Id, tenant);
+
+    private async Task<T> Ask<T>(Func<FarmHead, Task<T>> question)
+    {
+        FarmHead head;
+        try
+        {
+            head = heads.Require();
+        }
+        catch (GrainFaultException)
+        {
+            DeactivateOnIdle(); // the head is on another silo: so should this be
+            throw;
+        }
+
+        return await question(head);
+    }
+
+    // an enumerator's exceptions pass no filter of calls
+    private static async Task<bool> NextAsync(IAsyncEnumerator<JobEvent> events)
+    {
+        try
+        {
+            return await events.MoveNextAsync();
+        }
+        catch (Exception exception) when (GrainFaultException.Of(exception) is { } fault)
+        {
+            throw fault;
+        }
+    }
+
+    private async Task ClearAsync()
+    {
+        if (state.RecordExists)
+        {
+            await state.ClearStateAsync();
+        }
+
+        state.State.Ticket = null;
+        if (await reminders.GetReminder(GrainContext.GrainId, ReminderName) is { } known)
+        {
+            await reminders.UnregisterReminder(GrainContext.GrainId, known);
+        }
+
+        _hasReminder = false;
+    }
+
+    private async Task WriteAsync(Func<Task> write)
+    {
+        await _writing.WaitAsync();
+        try
+        {
+            await write();
+        }
+        finally
+        {
+            _writing.Release();
+        }
+    }
+}

@@ -1,0 +1,45 @@
+using System.Net.Sockets;
+using MetaQuery.Farm;
+using Orleans.Runtime;
+
+namespace MetaQuery.Orleans;
+
+/// <summary>Calls into the cluster from outside of grains: repeated while what is in the way may pass, and failing with the farm's own exceptions.</summary>
+/// <remarks>Every call may be made twice: a time-out or a lost silo says nothing about whether it was carried out.</remarks>
+internal static class ClusterCalls
+{
+    /// <summary>Longer than a fail-over takes.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(25);
+
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(500);
+
+    /// <exception cref="FarmException">What the farm answers, or <see cref="ClusterException"/> where nobody answered in time.</exception>
+    public static async Task<T> RepeatAsync<T>(Func<Task<T>> call, CancellationToken cancellationToken, TimeSpan? patience = null)
+    {
+        long start = TimeProvider.System.GetTimestamp();
+        for (TimeSpan pause = FirstPause; ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
+        {
+            try
+            {
+                return await call().WaitAsync(cancellationToken);
+            }
+            catch (Exception exception) when (MayPass(exception) && TimeProvider.System.GetElapsedTime(start) < (patience ?? Patience))
+            {
+                await Task.Delay(pause, cancellationToken);
+            }
+            catch (Exception exception) when (MayPass(exception) || exception is GrainFaultException)
+            {
+                throw ToFarm(exception);
+            }
+        }
+    }
+
+    /// <summary>Whether the same call may succeed a moment later.</summary>
+    public static bool MayPass(Exception exception) => exception is GrainFaultException { Fault: GrainFault.Unavailable }
+        or TimeoutException or OrleansException or SocketException or IOException or ObjectDisposedException;
+
+    public static Exception ToFarm(Exception exception) => exception is GrainFaultException fault
+        ? fault.ToFarmException()
+        : new ClusterException($"the cluster does not answer: {exception.Message.ReplaceLineEndings(" ")}", isTransient: true, exception);
+}

@@ -1,0 +1,15 @@
+using Orleans.Runtime;
+
+namespace MetaQuery.Orleans;
+
+/// <summary>What Orleans cannot go on from, above all that the other silos declared this one dead: the process must end at once, since others have its work by now.</summary>
+internal sealed class FatalErrors(SiloLife life) : IFatalErrorHandler
+{
+    public bool IsUnexpected(Exception exception) => exception is not OperationCanceledException;
+
+    public void OnFatalException(object? sender, string? context, Exception? exception)
+    {
+        string reason = (context ?? exception?.Message ?? "no reason was given").ReplaceLineEndings(" ");
+        life.Die($"this silo cannot stay in the cluster: {reason}; its work goes on elsewhere, and a new one may be started in its place");
+    }
+}

@@ -1,0 +1,87 @@
+using MetaQuery.Farm;
+using Microsoft.Extensions.Logging;
+
+namespace MetaQuery.Orleans;
+
+/// <content>What the head tells the jobs' grains: that a job is its own, and when it has ended.</content>
+internal sealed partial class HeadHost
+{
+    private const int MostJobs = 100_000;
+    private static readonly TimeSpan TellEvery = TimeSpan.FromSeconds(1);
+    private static readonly JobState[] Unfinished = [.. Enum.GetValues<JobState>().Where(state => !JobLifecycle.IsFinal(state))];
+
+    private async Task TellAsync(Running running)
+    {
+        var told = new Dictionary<string, JobState>(StringComparer.Ordinal);
+        bool hasRules = false;
+        string? complaint = null;
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                JobPage page = await running.Head.ListAsync(new JobQuery(null, MostJobs, States: Unfinished), CancellationToken.None);
+                if (!hasRules)
+                {
+                    await ReadRulesAsync(page);
+                    hasRules = true;
+                }
+
+                await TellAsync(running.Head, page, told);
+                complaint = null;
+            }
+#pragma warning disable CA1031 // Redis or a silo is away: the journal has all of it, and the next round tells it again
+            catch (Exception exception)
+#pragma warning restore CA1031
+            {
+                if (complaint != exception.Message && !_stop.IsCancellationRequested)
+                {
+                    complaint = exception.Message;
+                    Untold(_log, exception.Message.ReplaceLineEndings(" "));
+                }
+            }
+
+            await Task.Delay(TellEvery, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private async Task TellAsync(FarmHead head, JobPage page, Dictionary<string, JobState> told)
+    {
+        var open = new HashSet<string>(StringComparer.Ordinal);
+        foreach (JobView job in page.Jobs)
+        {
+            open.Add(job.Id);
+            if (!told.TryGetValue(job.Id, out JobState state) || state != job.State)
+            {
+                await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job));
+                told[job.Id] = job.State;
+            }
+        }
+
+        foreach (string id in told.Keys.Where(id => !open.Contains(id)).ToList())
+        {
+            IJobGrain grain = _grains.GetGrain<IJobGrain>(id);
+            try
+            {
+                await grain.AdoptAsync(TicketOf(await head.GetAsync(new JobReference(id, Tenant: null), CancellationToken.None)));
+            }
+            catch (JobNotFoundException)
+            {
+                await grain.ForgetAsync();
+            }
+
+            told.Remove(id);
+        }
+    }
+
+    /// <summary>A new head asks the tenants' grains once; from then on they tell it.</summary>
+    private async Task ReadRulesAsync(JobPage page)
+    {
+        foreach (string tenant in page.Jobs.Select(job => job.Tenant).Distinct(StringComparer.Ordinal))
+        {
+            _tenants.Tell(tenant, await _grains.GetGrain<ITenantGrain>(tenant).GetRulesAsync());
+        }
+    }
+
+    [LoggerMessage(3, LogLevel.Warning, "the jobs' grains could not be told: {Reason}; they are told again")]
+    private static partial void Untold(ILogger log, string reason);
+}

@@ -1,0 +1,29 @@
+using MetaQuery.Farm;
+using Microsoft.Extensions.Hosting;
+
+namespace MetaQuery.Orleans;
+
+/// <summary>Each silo asks for the head each second: so one is started somewhere within that time after the last one's silo is known to be dead, and everybody knows where it is.</summary>
+internal sealed class HeadKeeper(IGrainFactory grains, HeadWhereabouts whereabouts, MembershipTimes times) : BackgroundService
+{
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        IHeadGrain head = grains.GetGrain<IHeadGrain>(0);
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            bool isRunning = false;
+            try
+            {
+                HeadStanding standing = await head.EnsureAsync().WaitAsync(stoppingToken);
+                whereabouts.Hear(standing);
+                isRunning = standing.IsRunning;
+            }
+            catch (Exception exception) when (ClusterCalls.MayPass(exception))
+            {
+                // no silo with the role, or the one that had it is dying: asked again, and the word's age tells
+            }
+
+            await Task.Delay(isRunning ? times.HeadLook : times.HeadLook / 4, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+}
