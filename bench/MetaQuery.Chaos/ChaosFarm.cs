@@ -12,6 +12,7 @@ internal sealed class ChaosFarm : IDisposable
     // what a silo ends with where its supervisor is to start it again: the others declared it dead, Redis was away as it joined, another head took over
     private static readonly int[] RestartCodes = [3, 7];
 
+    private readonly Stack<IDisposable> _parts = new(); // what there is, so that a farm that was set up in part goes away whole
     private readonly CuttingProxy[] _proxies;
     private readonly ChildProcess[] _processes; // in the order of the proxies
     private readonly bool _hasSilos;
@@ -22,39 +23,50 @@ internal sealed class ChaosFarm : IDisposable
     /// <exception cref="ChaosException">It cannot be set up here.</exception>
     public ChaosFarm(string folder, ChaosOptions options)
     {
-        Disk = DataDisk.Create(folder, options.DiskMebibytes, mounts: Environment.IsPrivilegedProcess);
         try
         {
-            Redis = RealRedis.With();
+            Disk = Keep(DataDisk.Create(folder, options.DiskMebibytes, mounts: Environment.IsPrivilegedProcess));
+            Redis = Keep(RealRedis.With());
+            View = new RedisView(Redis);
+            _hasSilos = options.Silos > 0;
+            _proxies = [.. Enumerable.Range(0, _hasSilos ? options.Silos : WorkerCount + 1).Select(_ => Keep(new CuttingProxy(Redis.Port)))];
+            string[] addresses = [.. Enumerable.Range(0, _hasSilos ? options.Silos : 1).Select(_ => $"http://127.0.0.1:{RealRedis.FreePort()}")];
+            Api = Keep(new JobApi(addresses));
+            string[] shared = ["--data", Disk.DataFolder, "--model", options.Model, "--lease-seconds", Text(options.Lease.TotalSeconds)];
+            string[] slots = ["--slots", "1", "--threads", "1"];
+            _processes = _hasSilos
+                ? [
+                    .. Enumerable.Range(0, options.Silos).Select(i => Keep(new ChildProcess(
+                        $"silo {i + 1}",
+                        [
+                            "silo", "--clustering", "redis", "--redis", Address(i), "--roles", "head,mllm,dit", "--urls", addresses[i],
+                            "--silo-port", Text(RealRedis.FreePort()), "--gateway-port", Text(RealRedis.FreePort()), .. slots, .. shared,
+                        ],
+                        Path.Combine(folder, $"silo-{i + 1}.log"), Disk.Environment))),
+                ]
+                : [
+                    Keep(new ChildProcess("head", ["serve", "--urls", addresses[0], "--redis", Address(0), .. shared], Path.Combine(folder, "head.log"), Disk.Environment)),
+                    .. Enumerable.Range(1, WorkerCount).Select(i => Keep(new ChildProcess(
+                        $"worker {i}", ["worker", "--redis", Address(i), "--roles", "mllm,dit", .. slots, .. shared], Path.Combine(folder, $"worker-{i}.log"), Disk.Environment))),
+                ];
         }
         catch (InvalidOperationException exception)
         {
-            Disk.Dispose();
+            Dispose();
             throw new ChaosException(exception.Message, exception);
         }
+        catch
+        {
+            Dispose();
+            throw;
+        }
 
-        View = new RedisView(Redis);
-        _hasSilos = options.Silos > 0;
-        _proxies = [.. Enumerable.Range(0, _hasSilos ? options.Silos : WorkerCount + 1).Select(_ => new CuttingProxy(Redis.Port))];
-        string[] addresses = [.. Enumerable.Range(0, _hasSilos ? options.Silos : 1).Select(_ => $"http://127.0.0.1:{RealRedis.FreePort()}")];
-        Api = new JobApi(addresses);
-        string[] shared = ["--data", Disk.DataFolder, "--model", options.Model, "--lease-seconds", Text(options.Lease.TotalSeconds)];
-        string[] slots = ["--slots", "1", "--threads", "1"];
-        _processes = _hasSilos
-            ? [
-                .. Enumerable.Range(0, options.Silos).Select(i => new ChildProcess(
-                    $"silo {i + 1}",
-                    [
-                        "silo", "--clustering", "redis", "--redis", Address(i), "--roles", "head,mllm,dit", "--urls", addresses[i],
-                        "--silo-port", Text(RealRedis.FreePort()), "--gateway-port", Text(RealRedis.FreePort()), .. slots, .. shared,
-                    ],
-                    Path.Combine(folder, $"silo-{i + 1}.log"), Disk.Environment)),
-            ]
-            : [
-                new ChildProcess("head", ["serve", "--urls", addresses[0], "--redis", Address(0), .. shared], Path.Combine(folder, "head.log"), Disk.Environment),
-                .. Enumerable.Range(1, WorkerCount).Select(i => new ChildProcess(
-                    $"worker {i}", ["worker", "--redis", Address(i), "--roles", "mllm,dit", .. slots, .. shared], Path.Combine(folder, $"worker-{i}.log"), Disk.Environment)),
-            ];
+        T Keep<T>(T part)
+            where T : IDisposable
+        {
+            _parts.Push(part);
+            return part;
+        }
 
         string Address(int proxy) => $"127.0.0.1:{_proxies[proxy].Port}";
     }
@@ -109,11 +121,11 @@ internal sealed class ChaosFarm : IDisposable
 
     /// <summary>Ends workers and head, or all silos, as an admin does, by SIGTERM.</summary>
     /// <exception cref="ChaosException">One does not end, or not with success.</exception>
-    public void Stop()
+    public async Task StopAsync(CancellationToken stop)
     {
         foreach (var process in _processes.Where(process => process != Head).Append(Head))
         {
-            var code = process.Stop(StopPatience);
+            var code = await process.StopAsync(StopPatience, stop);
             if (code is not (0 or 130 or 143))
             {
                 throw new ChaosException($"{process.Name} ended with code {code} after SIGTERM: {process.LastWords()}");
@@ -121,13 +133,27 @@ internal sealed class ChaosFarm : IDisposable
         }
     }
 
+    /// <summary>Kills every process, then takes the disk away; each part, also where another would not go.</summary>
+    /// <exception cref="AggregateException">Parts that would not go.</exception>
     public void Dispose()
     {
-        Array.ForEach(_processes, process => process.Dispose());
-        Api.Dispose();
-        Array.ForEach(_proxies, proxy => proxy.Dispose());
-        Redis.Dispose();
-        Disk.Dispose();
+        var errors = new List<Exception>();
+        while (_parts.TryPop(out var part)) // last made, first gone: the disk is in use until its processes are dead
+        {
+            try
+            {
+                part.Dispose();
+            }
+            catch (Exception exception)
+            {
+                errors.Add(exception);
+            }
+        }
+
+        if (errors.Count > 0)
+        {
+            throw new AggregateException(errors);
+        }
     }
 
     private int? IndexOf(FaultTarget target)

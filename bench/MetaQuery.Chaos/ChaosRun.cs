@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace MetaQuery.Chaos;
 
 /// <summary>One run: a fresh farm under the faults of a seed, jobs enough to keep it busy, and at the end every byte compared.</summary>
-internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<JobCase> cases, ChaosLog log, ChaosFarm farm)
+internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<JobCase> cases, ChaosLog log, ChaosFarm farm, CancellationToken stop)
 {
     private const int FewImagesLeft = 20;
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(30);
@@ -25,6 +25,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
     /// <summary>Injects all faults, waits for the jobs' ends, and stops the farm.</summary>
     /// <returns>What is wrong at the end, one line each.</returns>
     /// <exception cref="ChaosException">The farm stands still, or one of its processes has ended by itself.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped, perhaps in the middle of a fault.</exception>
     public async Task<IReadOnlyList<string>> ExecuteAsync()
     {
         await KeepBusyAsync();
@@ -41,7 +42,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
             .. await WaitForNoOrphansAsync(),
         ];
         await CountAsync();
-        farm.Stop();
+        await farm.StopAsync(stop);
         return [.. wrong, .. OutputCheck.FindLeftovers(farm.Disk.DataFolder).Select(path => $"{path} is left")];
     }
 
@@ -84,27 +85,27 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
                 break;
             case FaultKind.KillRedis:
                 farm.Redis.Kill();
-                await Task.Delay(options.OfDisk(fault.Share) / 2);
+                await Task.Delay(options.OfDisk(fault.Share) / 2, stop);
                 farm.Redis.Start();
                 break;
             case FaultKind.Pause when fault.Target == FaultTarget.Redis:
                 farm.Redis.Pause();
-                await Task.Delay(options.BeyondLease(fault.Share));
+                await Task.Delay(options.BeyondLease(fault.Share), stop);
                 farm.Redis.Resume();
                 break;
             case FaultKind.Pause:
                 farm.ProcessOf(fault.Target)!.Pause();
-                await Task.Delay(options.BeyondLease(fault.Share));
+                await Task.Delay(options.BeyondLease(fault.Share), stop);
                 farm.ProcessOf(fault.Target)!.Continue();
                 break;
             case FaultKind.FullDisk:
                 farm.Disk.Fill();
-                await Task.Delay(options.OfDisk(fault.Share));
+                await Task.Delay(options.OfDisk(fault.Share), stop);
                 farm.Disk.Free();
                 break;
             case FaultKind.SlowDisk:
                 farm.Disk.SlowDown(TimeSpan.FromMilliseconds(20 + (200 * fault.Share)));
-                await Task.Delay(options.OfDisk(1 - fault.Share));
+                await Task.Delay(options.OfDisk(1 - fault.Share), stop);
                 farm.Disk.SpeedUp();
                 break;
             case FaultKind.DropConnections when fault.IsSilent:
@@ -113,7 +114,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
                     proxy.BeSilent();
                 }
 
-                await Task.Delay(options.BeyondLease(fault.Share));
+                await Task.Delay(options.BeyondLease(fault.Share), stop);
                 foreach (var proxy in farm.ProxiesOf(fault.Target))
                 {
                     proxy.Speak();
@@ -172,7 +173,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
         var clock = Stopwatch.StartNew();
         do
         {
-            await Task.Delay(Look);
+            await Task.Delay(Look, stop);
             farm.CheckAlive();
             orphans = [.. farm.View.FindOrphans([.. farm.Workers.Select(worker => worker.Id)]), .. OutputCheck.FindLeftovers(farm.Disk.DataFolder)];
         }
@@ -200,6 +201,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
                 return;
             }
 
+            stop.ThrowIfCancellationRequested(); // before its processes are missed: Ctrl-C reaches them too
             farm.CheckAlive();
             if (clock.Elapsed > options.Patience)
             {
@@ -207,7 +209,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
                     $"waited {options.Patience.TotalSeconds:0} s for {what}; jobs: {string.Join(", ", _jobs.Select(job => _status.TryGetValue(job.Id, out var status) ? $"{status.State} {status.Written}/{status.Images} {status.Reason}" : "unknown"))}; head: {farm.Head.LastWords()}");
             }
 
-            await Task.Delay(Look);
+            await Task.Delay(Look, stop);
         }
     }
 }

@@ -18,8 +18,10 @@ internal static class ChaosSeries
     /// <param name="options">Seed of the first run; the next ones count on from it.</param>
     /// <param name="folder">Takes logs and outputs; emptied run by run where all is well.</param>
     /// <param name="log">Is told each fault.</param>
+    /// <param name="stop">Ends the series at once: no process and no disk of it is left.</param>
     /// <exception cref="ChaosException">The farm stands still, or the series cannot be run here.</exception>
-    public static async Task<ChaosOutcome> ExecuteAsync(int faults, ChaosOptions options, string folder, ChaosLog log)
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public static async Task<ChaosOutcome> ExecuteAsync(int faults, ChaosOptions options, string folder, ChaosLog log, CancellationToken stop)
     {
         var clock = Stopwatch.StartNew();
         Directory.CreateDirectory(folder);
@@ -27,7 +29,7 @@ internal static class ChaosSeries
         foreach (var job in cases)
         {
             log.Say($"the job {job.Name} without faults: {job.Images} images");
-            RunEmbedded(job, options.Model, ReferenceOf(folder, job));
+            await RunEmbeddedAsync(job, options.Model, ReferenceOf(folder, job), stop);
         }
 
         var wrong = new List<string>();
@@ -37,11 +39,12 @@ internal static class ChaosSeries
         for (var run = 1; run <= runs; run++)
         {
             var ofRun = (faults * run / runs) - (faults * (run - 1) / runs);
+            stop.ThrowIfCancellationRequested();
             var runFolder = Path.Combine(folder, $"run-{run}");
             Directory.CreateDirectory(runFolder);
             using (var farm = new ChaosFarm(runFolder, options))
             {
-                var chaos = new ChaosRun(run, options with { Faults = ofRun, Seed = options.Seed + run - 1 }, cases, log, farm);
+                var chaos = new ChaosRun(run, options with { Faults = ofRun, Seed = options.Seed + run - 1 }, cases, log, farm, stop);
                 var found = new List<string>(await chaos.ExecuteAsync());
                 foreach (var (id, job) in chaos.Jobs)
                 {
@@ -67,10 +70,10 @@ internal static class ChaosSeries
 
     private static string ReferenceOf(string folder, JobCase job) => Path.Combine(folder, $"reference-{job.Name}");
 
-    private static void RunEmbedded(JobCase job, string model, string outFolder)
+    private static async Task RunEmbeddedAsync(JobCase job, string model, string outFolder, CancellationToken stop)
     {
         using var process = new ChildProcess("the embedded run", job.EmbeddedArguments(model, outFolder), outFolder + ".log", new Dictionary<string, string>());
-        if (process.Wait() is not 0 and var code)
+        if (await process.WaitAsync(stop) is not 0 and var code)
         {
             throw new ChaosException($"the embedded run of {job.Name} ended with code {code}: {process.LastWords()}");
         }

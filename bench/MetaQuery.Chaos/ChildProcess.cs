@@ -60,9 +60,9 @@ internal sealed partial class ChildProcess : IDisposable
 
     /// <summary>Waits for its end.</summary>
     /// <returns>Its exit code.</returns>
-    public int Wait()
+    public async Task<int> WaitAsync(CancellationToken stop)
     {
-        _process.WaitForExit();
+        await _process.WaitForExitAsync(stop);
         return _process.ExitCode;
     }
 
@@ -79,10 +79,17 @@ internal sealed partial class ChildProcess : IDisposable
     /// <summary>Asks it to end, and waits.</summary>
     /// <returns>Its exit code.</returns>
     /// <exception cref="ChaosException">It does not end.</exception>
-    public int Stop(TimeSpan patience)
+    public async Task<int> StopAsync(TimeSpan patience, CancellationToken stop)
     {
         Ask();
-        return _process.WaitForExit(patience) ? _process.ExitCode : throw new ChaosException($"{Name} does not end on SIGTERM within {patience.TotalSeconds:0} s");
+        try
+        {
+            return await WaitAsync(stop).WaitAsync(patience, stop);
+        }
+        catch (TimeoutException)
+        {
+            throw new ChaosException($"{Name} does not end on SIGTERM within {patience.TotalSeconds:0} s");
+        }
     }
 
     /// <exception cref="ChaosException">It has ended by itself.</exception>

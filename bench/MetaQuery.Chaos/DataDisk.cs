@@ -113,7 +113,7 @@ internal sealed class DataDisk : IDisposable
     {
         if (IsMounted)
         {
-            Call("umount", _folder);
+            Call("umount", "--lazy", _folder); // whoever still looks into it, a shell perhaps, does not keep it
         }
     }
 

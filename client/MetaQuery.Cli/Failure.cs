@@ -36,6 +36,7 @@ internal static class Failure
 
     public static int Report(Exception error)
     {
+        error = error is TypeInitializationException { InnerException: { } cause } ? cause : error; // what a library lacks is said by what it met
         var code = CodeOf(error);
         var message = code switch
         {

@@ -67,7 +67,15 @@ public sealed partial class FarmClient : IDisposable
             content.Add(new PictureContent(picture));
         }
 
-        return SendAsync(() => Keyed(new HttpRequestMessage(HttpMethod.Post, "v1/jobs") { Content = content }, idempotencyKey), FarmJson.Default.Job, Timeout.InfiniteTimeSpan, cancellationToken);
+        return SendAsync(() => Keyed(Upload(content), idempotencyKey), FarmJson.Default.Job, Timeout.InfiniteTimeSpan, cancellationToken);
+    }
+
+    // a server that has no room says so before gigabytes are sent
+    private static HttpRequestMessage Upload(HttpContent content)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Post, "v1/jobs") { Content = content };
+        request.Headers.ExpectContinue = true;
+        return request;
     }
 
     /// <summary>A page of jobs, newest first.</summary>

@@ -17,7 +17,8 @@ public sealed class ShortRunTests(ITestOutputHelper output) : IDisposable
             20,
             new ChaosOptions { Faults = 20, Seed = 20251122, Lease = TimeSpan.FromSeconds(2), Prompts = 8, Steps = 8 },
             Path.Combine(_folder, "run"),
-            log);
+            log,
+            CancellationToken.None);
         Assert.Empty(outcome.Wrong);
         Assert.Equal(20, outcome.Faults.Count);
         Assert.All(outcome.Faults, fault => Assert.True(fault.InFlight > 0, $"nothing was in flight at fault {fault.Fault}"));

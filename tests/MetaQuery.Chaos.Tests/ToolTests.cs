@@ -56,11 +56,15 @@ public sealed class ToolTests : IDisposable
         disk.Fill();
         Assert.Equal(1, Write(file + "-2").ExitCode); // what a file has already, it may keep
         disk.Free();
-        Assert.InRange(Write(file).Elapsed, TimeSpan.Zero, TimeSpan.FromMilliseconds(990));
-        disk.SlowDown(TimeSpan.FromSeconds(1));
-        Assert.InRange(Write(file).Elapsed, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(20));
+        var delay = TimeSpan.FromSeconds(1);
+        Assert.True(IsQuickOnce(), "writes of a disk that is not slow take a second");
+        disk.SlowDown(delay);
+        Assert.True(Write(file).Elapsed >= delay);
         disk.SpeedUp();
-        Assert.InRange(Write(file).Elapsed, TimeSpan.Zero, TimeSpan.FromMilliseconds(990));
+        Assert.True(IsQuickOnce(), "a disk that is no longer slow still is");
+
+        // a slow machine may make any one write slow; a slow disk makes all of them so
+        bool IsQuickOnce() => Enumerable.Range(0, 60).Any(_ => Write(file).Elapsed < delay);
 
         (int ExitCode, TimeSpan Elapsed) Write(string path)
         {

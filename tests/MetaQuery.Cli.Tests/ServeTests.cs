@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
@@ -23,19 +22,15 @@ public class ServeTests
 
         using var http = new HttpClient();
         var url = FreeAddress();
-        using var victim = await StartAsync(http, url, folder["data"]);
+        await using var collector = await Collector.StartAsync();
+        using var victim = await StartAsync(http, url, folder["data"], Telemetry(collector.HttpUrl, "http/protobuf"));
+        await UntilAsync(() => Task.FromResult(collector.Has("/v1/metrics", "metaquery.images.written") && collector.Has("/v1/traces", "/readyz")));
         var id = Ask(url, ["job", "submit", prompts, .. Fast]).Succeeded().Output.Trim();
         await UntilAsync(async () => Written(await http.GetStringAsync($"{url}/v1/jobs/{id}")) > 0);
         victim.Kill();
         Assert.Contains("cannot be reached", Ask(url, "job", "show", id).OneLineError(7), StringComparison.Ordinal);
 
-        using var collector = new Collector();
-        using var second = await StartAsync(http, url, folder["data"], new Dictionary<string, string>
-        {
-            ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Url,
-            ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
-            ["OTEL_METRIC_EXPORT_INTERVAL"] = "300",
-        });
+        using var second = await StartAsync(http, url, folder["data"], Telemetry(collector.GrpcUrl, protocol: null)); // gRPC unless told
         Assert.Equal("", Ask(url, "job", "watch", id).Succeeded().Error.Split('\n').FirstOrDefault(line => line.StartsWith("farm:", StringComparison.Ordinal)) ?? "");
         Assert.Contains($"{id}  prompts.txt  local   completed  16/16", Ask(url, "job", "list", "--state", "completed").Succeeded().Output, StringComparison.Ordinal);
         Assert.Contains("16 written, 0 failed", Ask(url, "job", "show", id).Succeeded().Output, StringComparison.Ordinal);
@@ -52,7 +47,9 @@ public class ServeTests
         Assert.Equal(ExitCodes.JobCancelled, Ask(url, "job", "watch", endless).ExitCode);
 
         Assert.Contains("in use by another head", CliProcess.Run("serve", "--data", folder["data"], "--urls", "http://127.0.0.1:0").OneLineError(3), StringComparison.Ordinal);
-        await UntilAsync(() => Task.FromResult(collector.Paths.Contains("/v1/metrics") && collector.Paths.Contains("/v1/traces")));
+        await UntilAsync(() => Task.FromResult(
+            collector.Has("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", "metaquery.images.written")
+            && collector.Has("/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/v1/jobs")));
         second.CtrlC();
         var ended = second.Wait().Succeeded();
         Assert.All(ended.ErrorLines.Where(line => line.StartsWith('{')), line => JsonDocument.Parse(line)); // logs off a terminal
@@ -125,53 +122,20 @@ public class ServeTests
 
     private static long Written(string job) => JsonDocument.Parse(job).RootElement.GetProperty("counts").GetProperty("written").GetInt64();
 
-    /// <summary>Takes what is sent to it by OTLP over HTTP, and remembers where to.</summary>
-    private sealed class Collector : IDisposable
+    private static Dictionary<string, string> Telemetry(string url, string? protocol)
     {
-        private readonly HttpListener _listener = new();
-
-        public Collector()
+        var variables = new Dictionary<string, string>
         {
-            Url = FreeAddress();
-            _listener.Prefixes.Add(Url + "/");
-            _listener.Start();
-            _ = TakeAsync();
+            ["OTEL_EXPORTER_OTLP_ENDPOINT"] = url,
+            ["OTEL_METRIC_EXPORT_INTERVAL"] = "300",
+            ["OTEL_BSP_SCHEDULE_DELAY"] = "300",
+        };
+        if (protocol is not null)
+        {
+            variables["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol;
         }
 
-        public string Url { get; }
-
-        public ConcurrentBag<string> Paths { get; } = [];
-
-        public void Dispose() => _listener.Close();
-
-        private async Task TakeAsync()
-        {
-            try
-            {
-                while (true)
-                {
-                    await TakeAsync(await _listener.GetContextAsync());
-                }
-            }
-            catch (Exception exception) when (!_listener.IsListening && exception is HttpListenerException or ObjectDisposedException)
-            {
-                // closed
-            }
-        }
-
-        private async Task TakeAsync(HttpListenerContext call)
-        {
-            try
-            {
-                await call.Request.InputStream.CopyToAsync(Stream.Null);
-                Paths.Add(call.Request.Url!.AbsolutePath);
-                call.Response.Close();
-            }
-            catch (Exception exception) when (exception is HttpListenerException or IOException or ObjectDisposedException)
-            {
-                // who sent it waited ten seconds for a busy machine, and is gone: the next one is still answered
-            }
-        }
+        return variables;
     }
 
     private static string FreeAddress()

@@ -33,6 +33,15 @@ public sealed class AccessTests : IDisposable
     }
 
     [Fact]
+    public async Task Metrics_are_open_where_the_server_is_told_so_and_nothing_else_is()
+    {
+        Add("a", admin: false);
+        await using FarmTestHost host = await FarmTestHost.StartAsync(options: new WebOptions { OpenMetrics = true }, keys: new ApiKeyRing(new ApiKeyFile(_folder.Path)));
+        Assert.Contains("metaquery_ready{} 1", await host.Http.GetStringAsync("/metrics"), StringComparison.Ordinal);
+        await (await host.Http.GetAsync("/v1/workers")).ErrorAsync(HttpStatusCode.Unauthorized);
+    }
+
+    [Fact]
     public async Task A_tenant_sees_its_own_jobs_only_and_an_admin_all()
     {
         string a = Add("a", admin: false), b = Add("b", admin: false), admin = Add("ops", admin: true);
@@ -41,7 +50,7 @@ public sealed class AccessTests : IDisposable
         Assert.Single((await (await host.Http.GetAsync("/v1/jobs", Bearer(a))).JsonAsync()).GetProperty("data").EnumerateArray());
         Assert.Empty((await (await host.Http.GetAsync("/v1/jobs", Bearer(b))).JsonAsync()).GetProperty("data").EnumerateArray());
         Assert.Single((await (await host.Http.GetAsync("/v1/jobs", Bearer(admin))).JsonAsync()).GetProperty("data").EnumerateArray());
-        foreach (string path in (string[])["", "/events", "/samples", "/samples/0", "/samples/0/image", "/failures", "/files", "/files/00000.tar"])
+        foreach (string path in (string[])["", "/events", "/samples", "/samples/0", "/samples/0/image", "/samples/0/thumbnail", "/failures", "/files", "/files/00000.tar"])
         {
             await (await host.Http.GetAsync($"/v1/jobs/{id}{path}", Bearer(b))).ErrorAsync(HttpStatusCode.NotFound);
         }

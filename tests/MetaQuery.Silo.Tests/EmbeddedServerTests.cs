@@ -100,6 +100,32 @@ public sealed class EmbeddedServerTests
         Assert.StartsWith("line 2", Assert.Single(skipped.SkippedLines), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(null)] // refused before any of the body
+    [InlineData("key-2")] // might be a repetition: refused once the part before the file is read
+    public async Task An_upload_that_has_no_room_is_refused_before_the_file_is_read_and_leaves_nothing_behind(string? idempotencyKey)
+    {
+        using var folder = new TemporaryFolder();
+        (Web.ApiKey key, string text) = Web.ApiKey.Create("a", false, 1, null, imagesPerDay: 2, DateTimeOffset.UtcNow);
+        new Web.ApiKeyFile(folder.Path).Add(key);
+        await using ToyServer server = await ToyServer.StartAsync(folder.Path);
+        using var client = new FarmClient(server.Url, text);
+        Job first = await client.UploadJobAsync(new JobRequest(), new MemoryStream("a\nb\n"u8.ToArray()), "p.txt", "key-1");
+        Assert.Equal(first.Id, (await client.UploadJobAsync(new JobRequest(), new MemoryStream("a\nb\n"u8.ToArray()), "p.txt", "key-1")).Id); // a repetition needs no room
+
+        // a raw connection, for it is the answer while the body is still on its way that is wanted
+        using var connection = new System.Net.Sockets.TcpClient();
+        await connection.ConnectAsync(server.Url.Host, server.Url.Port);
+        await using System.Net.Sockets.NetworkStream stream = connection.GetStream();
+        string head = $"POST /v1/jobs HTTP/1.1\r\nHost: {server.Url.Authority}\r\nAuthorization: Bearer {text}\r\nContent-Type: multipart/form-data; boundary=seven\r\nContent-Length: 1000000000\r\n"
+            + (idempotencyKey is null ? "" : $"Idempotency-Key: {idempotencyKey}\r\n");
+        const string Begun = "--seven\r\nContent-Disposition: form-data; name=\"prompts\"; filename=\"p.txt\"\r\n\r\nthe first of many prompts\n";
+        await stream.WriteAsync(System.Text.Encoding.ASCII.GetBytes(head + "\r\n" + (idempotencyKey is null ? "" : Begun)));
+        using var reader = new StreamReader(stream);
+        Assert.Equal("HTTP/1.1 429 Too Many Requests", await reader.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(2)));
+        Assert.Equal(folder["jobs/" + first.Id], Assert.Single(Directory.EnumerateDirectories(folder["jobs"])));
+    }
+
     [Fact]
     public async Task Readiness_follows_the_workers()
     {

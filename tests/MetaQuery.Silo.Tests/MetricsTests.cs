@@ -65,8 +65,8 @@ public sealed partial class MetricsTests
 
     private static async Task<Dictionary<string, double>> ReadAsync(FarmTestHost host) => (await host.Http.GetStringAsync("/metrics"))
         .Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(line => line[0] != '#')
-        .ToDictionary(line => line[..line.LastIndexOf(' ')], line => double.Parse(line[(line.LastIndexOf(' ') + 1)..].Replace("+Inf", "Infinity", StringComparison.Ordinal), CultureInfo.InvariantCulture));
+        .ToDictionary(line => line[..line.LastIndexOf(' ')].Replace("{}", "", StringComparison.Ordinal), line => double.Parse(line[(line.LastIndexOf(' ') + 1)..].Replace("+Inf", "Infinity", StringComparison.Ordinal), CultureInfo.InvariantCulture));
 
-    [GeneratedRegex("""^(# (HELP [a-z_:][a-z0-9_:]* .*|TYPE [a-z_:][a-z0-9_:]* (counter|gauge|histogram))|[a-z_:][a-z0-9_:]*(\{([a-z_][a-z0-9_]*="([^"\\]|\\.)*",?)+\})? (NaN|[+-]?Inf|[-+0-9.eE]+))$""", RegexOptions.IgnoreCase)]
+    [GeneratedRegex("""^(# (HELP [a-z_:][a-z0-9_:]* .*|TYPE [a-z_:][a-z0-9_:]* (counter|gauge|histogram))|[a-z_:][a-z0-9_:]*(\{([a-z_][a-z0-9_]*="([^"\\]|\\.)*",?)*\})? (NaN|[+-]?Inf|[-+0-9.eE]+))$""", RegexOptions.IgnoreCase)]
     private static partial Regex Line();
 }

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Text.Json;
+using MetaQuery.Imaging;
 using MetaQuery.Silo.Tests.Doubles;
 
 namespace MetaQuery.Silo.Tests;
@@ -34,6 +35,38 @@ public sealed class OutputTests
         {
             Assert.Equal("position", (await (await host.Http.GetAsync($"/v1/jobs/{id}/samples/{position}")).ErrorAsync(HttpStatusCode.BadRequest)).Param);
         }
+    }
+
+    [Theory]
+    [InlineData("png", "640x320", "image/jpeg", 256, 128)]
+    [InlineData("webp", "320x1024", "image/jpeg", 80, 256)]
+    [InlineData("png", "256x32", "image/png", 256, 32)] // small enough as it is
+    public async Task A_picture_has_a_small_copy_for_galleries(string format, string size, string mediaType, int widthPixels, int heightPixels)
+    {
+        using var farm = new FakeFarm(TimeSpan.Zero) { Model = new FakeFarm(TimeSpan.Zero).Model with { MaxSizePixels = 1024 } };
+        await using FarmTestHost host = await FarmTestHost.StartAsync(farm);
+        string id = await host.Http.SubmitAsync($$"""{"prompts":["a red apple"],"size":"{{size}}","format":"{{format}}"}""");
+        await host.EndAsync(id);
+        JsonElement sample = await (await host.Http.GetAsync($"/v1/jobs/{id}/samples/0")).JsonAsync();
+        HttpResponseMessage answer = await host.Http.GetAsync(sample.GetProperty("thumbnail_url").GetString());
+        Assert.Equal(mediaType, answer.Content.Headers.ContentType!.MediaType);
+        RgbImage small = ImageDecoder.Decode(await answer.Content.ReadAsByteArrayAsync());
+        RgbImage whole = ImageDecoder.Decode(await host.Http.GetByteArrayAsync(sample.GetProperty("image_url").GetString()));
+        Assert.Equal((widthPixels, heightPixels), (small.WidthPixels, small.HeightPixels));
+        // two flat colours: away from their edge only JPEG's colour conversion and its quantised means may differ, by a level or two each
+        foreach ((double x, double y) in ((double, double)[])[(0.05, 0.05), (0.5, 0.5), (0.95, 0.95)])
+        {
+            for (int channel = 0; channel < 3; channel++)
+            {
+                Assert.InRange(At(small, x, y, channel) - At(whole, x, y, channel), -4, 4);
+            }
+        }
+
+        HttpResponseMessage again = await host.Http.GetAsync($"/v1/jobs/{id}/samples/0/thumbnail", ("If-None-Match", answer.Headers.ETag!.ToString()));
+        Assert.Equal(HttpStatusCode.NotModified, again.StatusCode);
+        await (await host.Http.GetAsync($"/v1/jobs/{id}/samples/1/thumbnail")).ErrorAsync(HttpStatusCode.NotFound);
+
+        static int At(RgbImage image, double x, double y, int channel) => image.Row((int)(y * image.HeightPixels))[((int)(x * image.WidthPixels) * 3) + channel];
     }
 
     [Fact]

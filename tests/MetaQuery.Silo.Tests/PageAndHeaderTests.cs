@@ -53,7 +53,7 @@ public sealed class PageAndHeaderTests
         Assert.Equal(ids.Length, ids.Distinct().Count());
         Assert.Equal(
             [
-                "cancelJob", "createJob", "deleteJob", "drainWorker", "generateImages", "getCache", "getFile", "getImage", "getJob", "getModel", "getSample", "getUsage", "headFile", "health",
+                "cancelJob", "createJob", "deleteJob", "drainWorker", "generateImages", "getCache", "getFile", "getImage", "getJob", "getModel", "getSample", "getThumbnail", "getUsage", "headFile", "health",
                 "listFailures", "listFiles", "listJobs", "listModels", "listSamples", "listWorkers", "metrics", "pauseJob", "readiness", "resumeJob", "retryFailed", "watchJob",
             ],
             ids.Order(StringComparer.Ordinal));

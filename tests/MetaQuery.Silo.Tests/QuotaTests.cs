@@ -96,13 +96,61 @@ public sealed class QuotaTests : IDisposable
         await using FarmTestHost host = await FarmTestHost.StartAsync(Slow, new WebOptions { MaxWaitingRequests = 2 });
         using var stop = new CancellationTokenSource();
         Task[] waiting = [.. Enumerable.Range(0, 2).Select(_ => host.Http.PostAsync("/v1/images/generations", new StringContent("""{"prompt":"x"}""", null, "application/json"), stop.Token))];
-        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests 2", StringComparison.Ordinal));
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests{} 2", StringComparison.Ordinal));
         Assert.Equal("queue_full", (await (await host.Http.PostJsonAsync("/v1/images/generations", """{"prompt":"x"}""")).ErrorAsync(HttpStatusCode.TooManyRequests)).Code);
         await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Task.WhenAll(waiting));
         // who waits no more frees its place, and its job is cancelled
-        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests 0", StringComparison.Ordinal));
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests{} 0", StringComparison.Ordinal));
         await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_jobs{state=\"cancelled\"} 2", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_tenant_cannot_take_all_places_of_those_that_wait_or_watch()
+    {
+        (ApiKey a, string crowded) = ApiKey.Create("a", false, 1, null, null, DateTimeOffset.UtcNow);
+        (ApiKey b, string calm) = ApiKey.Create("b", false, 1, null, null, DateTimeOffset.UtcNow);
+        new ApiKeyFile(_folder.Path).Add(b);
+        await using FarmTestHost host = await StartAsync(a, Slow, new WebOptions { MaxWaitingRequestsOfTenant = 1, MaxEventStreamsOfTenant = 1, OpenMetrics = true });
+        using var stop = new CancellationTokenSource();
+        Task waiting = GenerateAsync(crowded, stop.Token);
+        await MetricAsync("metaquery_web_waiting_requests{} 1");
+        Assert.Contains("for tenant a", (await (await GenerateAsync(crowded)).ErrorAsync(HttpStatusCode.TooManyRequests)).Message, StringComparison.Ordinal);
+        Task other = GenerateAsync(calm, stop.Token);
+        await MetricAsync("metaquery_web_waiting_requests{} 2");
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Task.WhenAll(waiting, other));
+        await MetricAsync("metaquery_web_waiting_requests{} 0");
+
+        using HttpResponseMessage first = await WatchAsync(crowded);
+        Assert.Equal(HttpStatusCode.OK, first.StatusCode);
+        using HttpResponseMessage second = await WatchAsync(crowded);
+        Assert.Equal("too_many_streams", (await second.ErrorAsync(HttpStatusCode.TooManyRequests)).Code);
+        using HttpResponseMessage others = await WatchAsync(calm);
+        Assert.Equal(HttpStatusCode.OK, others.StatusCode);
+        first.Dispose(); // who leaves frees its place
+        await Eventually.Async(async () =>
+        {
+            using HttpResponseMessage third = await WatchAsync(crowded);
+            return third.StatusCode == HttpStatusCode.OK;
+        });
+
+        Task MetricAsync(string line) => Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains(line, StringComparison.Ordinal));
+
+        Task<HttpResponseMessage> GenerateAsync(string key, CancellationToken left = default)
+        {
+            var request = new HttpRequestMessage(HttpMethod.Post, "/v1/images/generations") { Content = new StringContent("""{"prompt":"x"}""", null, "application/json") };
+            request.Headers.Authorization = new("Bearer", key);
+            return host.Http.SendAsync(request, left);
+        }
+
+        async Task<HttpResponseMessage> WatchAsync(string key)
+        {
+            string id = (await (await PostAsync(host, key, 1)).JsonAsync(HttpStatusCode.Accepted)).GetProperty("id").GetString()!;
+            var request = new HttpRequestMessage(HttpMethod.Get, $"/v1/jobs/{id}/events");
+            request.Headers.Authorization = new("Bearer", key);
+            return await host.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        }
     }
 
     private static async Task<string> RefusedAsync(HttpResponseMessage answer)

@@ -13,7 +13,7 @@ public sealed partial class RealRedis : IDisposable
 {
     private const int Stop = 19; // SIGSTOP and SIGCONT on Linux
     private const int Continue = 18;
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("metaquery-redis-").FullName;
     private readonly string[] _settings;
@@ -30,7 +30,15 @@ public sealed partial class RealRedis : IDisposable
             "--appendonly", appendOnly ? "yes" : "no", "--loglevel", "warning", "--logfile", Path.Combine(_folder, "log"), .. settings,
             .. password is null ? Array.Empty<string>() : ["--requirepass", password],
         ];
-        Start();
+        try
+        {
+            Start();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>With the usual settings: a fixture for a class of tests that share a server, each in a namespace of its own.</summary>

@@ -33,6 +33,7 @@ internal static class WorkerCommand
         {
             using var client = server.Connect(result);
             Write(await client.DrainWorkerAsync(result.GetValue(id)!, stop), server.IsJson(result));
+            Console.Error.WriteLine($"farm: {result.GetValue(id)} was asked to leave: it finishes what it has begun, and is gone from worker list then");
             return ExitCodes.Success;
         });
         return command;

@@ -7,7 +7,8 @@ namespace MetaQuery.Client;
 /// <param name="SampleIndex">Which of the prompt's images.</param>
 /// <param name="Metadata">Its provenance: seed, steps, guidance, model, sha256.</param>
 /// <param name="ImageUrl">Relative to the server; where the server has keys, it is signed and needs none for an hour.</param>
-public sealed record Sample(long Position, string Key, string Prompt, int SampleIndex, JsonElement Metadata, string ImageUrl);
+/// <param name="ThumbnailUrl">Likewise, of a copy with no side longer than 256 pixels; null from a server that makes none.</param>
+public sealed record Sample(long Position, string Key, string Prompt, int SampleIndex, JsonElement Metadata, string ImageUrl, string? ThumbnailUrl = null);
 
 /// <param name="Next">For <c>from</c>; null where nothing follows yet.</param>
 public sealed record SampleList(string Object, IReadOnlyList<Sample> Data, long? Next);

@@ -1,5 +1,4 @@
 using System.Collections;
-using System.Diagnostics.Metrics;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
@@ -16,17 +15,12 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using OpenTelemetry.Metrics;
-using OpenTelemetry.Resources;
-using OpenTelemetry.Trace;
 
 namespace MetaQuery.Silo.Web;
 
 /// <summary>The web API and the page over a farm, on Kestrel.</summary>
 public sealed partial class FarmWebServer : IAsyncDisposable
 {
-    private static readonly HashSet<string> Meters = [FarmMeters.MeterName, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime"];
-
     private readonly WebApplication _app;
     private readonly EventHubs _hubs;
 
@@ -49,7 +43,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
         builder.Configuration.Sources.Clear(); // nothing is read from a file; of the environment, what OpenTelemetry looks for
         builder.Configuration.AddInMemoryCollection(
             from DictionaryEntry variable in Environment.GetEnvironmentVariables()
-            where ((string)variable.Key).StartsWith("OTEL_", StringComparison.Ordinal)
+            where ((string)variable.Key).StartsWith("OTEL_", StringComparison.Ordinal) && (string)variable.Key != Telemetry.Disabled // which is about exports; /metrics stays
             select KeyValuePair.Create((string)variable.Key, (string?)variable.Value));
         builder.WebHost.UseUrls([.. options.Urls]);
         builder.WebHost.ConfigureKestrel(kestrel =>
@@ -130,8 +124,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
     {
         services.AddSingleton(farm).AddSingleton(keys).AddSingleton<ITenantDirectory>(keys).AddSingleton(options).AddSingleton(time);
         services.AddSingleton(new UrlSigner(options.UrlSecret ?? RandomNumberGenerator.GetBytes(32), time));
-        services.AddSingleton<EventHubs>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>();
-        services.AddSingleton<IMetricsText>(provider => new PrometheusText(Meters, provider.GetRequiredService<IMeterFactory>()));
+        services.AddSingleton<EventHubs>().AddSingleton<Thumbnails>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>();
         services.ConfigureHttpJsonOptions(json => // what the OpenAPI document is made from
         {
             json.SerializerOptions.TypeInfoResolverChain.Insert(0, FarmJson.Default);
@@ -142,22 +135,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(10));
         services.AddOpenApi("v1", document => DocumentSetup.Configure(document, farm.Model));
         services.AddCors(cors => cors.AddDefaultPolicy(policy => policy.WithOrigins([.. options.AllowedOrigins]).AllowAnyMethod().AllowAnyHeader().WithExposedHeaders("x-request-id", "Retry-After", "ETag", "Content-Range")));
-        AddTelemetry(services);
-    }
-
-    // exports only where the usual variables say where to; without them nothing is started
-    private static void AddTelemetry(IServiceCollection services)
-    {
-        if (Environment.GetEnvironmentVariable("OTEL_EXPORTER_OTLP_ENDPOINT") is null or "" || Environment.GetEnvironmentVariable("OTEL_SDK_DISABLED") == "true")
-        {
-            return;
-        }
-
-        services.AddHostedService<MetersRefresh>();
-        services.AddOpenTelemetry()
-            .ConfigureResource(resource => resource.AddService("metaquery-farm").AddEnvironmentVariableDetector())
-            .WithMetrics(metrics => metrics.AddMeter([.. Meters]).AddOtlpExporter())
-            .WithTracing(tracing => tracing.AddSource("Microsoft.AspNetCore", FarmMeters.MeterName).AddOtlpExporter());
+        Telemetry.Add(services);
     }
 
     private static void Configure(WebApplication app, IFarm farm, ApiKeyRing keys, WebOptions options)
@@ -173,58 +151,19 @@ public sealed partial class FarmWebServer : IAsyncDisposable
             app.UseMiddleware<TenantRateLimit>(TenantRateLimit.Create(options.RequestsPerMinute));
         }
 
-        JobEndpoints.Map(app, farm, options);
+        JobEndpoints.Map(app, farm, keys, options);
         app.Services.GetRequiredService<OutputEndpoints>().Map(app);
         app.Services.GetRequiredService<EventEndpoint>().Map(app);
         app.Services.GetRequiredService<ImageEndpoints>().Map(app);
         app.Services.GetRequiredService<ImageEndpoints>().MapEdits(app);
         FarmEndpoints.Map(app, farm, keys, DateTimeOffset.UtcNow);
         SiloEndpoints.Map(app, farm);
-        var meters = app.Services.GetRequiredService<FarmMeters>();
-        var text = app.Services.GetRequiredService<IMetricsText>();
-        app.Add("GET", "/metrics", "metrics", "Counters in Prometheus' text format.", async (HttpContext context) =>
-        {
-            if (!options.OpenMetrics)
-            {
-                Caller.RequireAdmin(context);
-            }
-
-            try
-            {
-                await meters.RefreshAsync(context.RequestAborted);
-            }
-            catch (FarmException exception) when (exception.IsTransient)
-            {
-                // the queue is away: metaquery_ready says so, and the rest stands as it was last known
-            }
-
-            return TypedResults.Text(text.Write(), "text/plain; version=0.0.4; charset=utf-8");
-        }).Produces<string>(200, "text/plain");
+        Telemetry.MapMetrics(app, options);
         app.MapOpenApi();
     }
 
     [LoggerMessage(1, LogLevel.Error, "{Reason}; the keys stay as they were")]
     private static partial void KeysStay(ILogger logger, string reason);
-
-    private sealed class MetersRefresh(FarmMeters meters) : BackgroundService
-    {
-        protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-        {
-            using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10));
-            do
-            {
-                try
-                {
-                    await meters.RefreshAsync(stoppingToken);
-                }
-                catch (FarmException exception) when (exception.IsTransient)
-                {
-                    // the next round may reach the queue again; until then the instruments show what was known
-                }
-            }
-            while (await timer.WaitForNextTickAsync(stoppingToken));
-        }
-    }
 }
 
 /// <summary>The server cannot be started as asked: one line.</summary>

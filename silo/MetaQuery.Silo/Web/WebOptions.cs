@@ -30,8 +30,14 @@ public sealed record WebOptions
     /// <summary>Requests for pictures that may wait at a time, over all tenants; beyond it 429.</summary>
     public int MaxWaitingRequests { get; init; } = 256;
 
-    /// <summary>Event streams open at a time; beyond it 429.</summary>
+    /// <summary>Of these, of one tenant with a key.</summary>
+    public int MaxWaitingRequestsOfTenant { get; init; } = 64;
+
+    /// <summary>Event streams open at a time, over all tenants; beyond it 429.</summary>
     public int MaxEventStreams { get; init; } = 4096;
+
+    /// <summary>Of these, of one tenant with a key.</summary>
+    public int MaxEventStreamsOfTenant { get; init; } = 1024;
 
     /// <summary>How long a request for pictures waits before it gives up and its job is cancelled.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromMinutes(5);

@@ -21,10 +21,10 @@ internal static class Wire
 
     public static string Size(ImageSize size) => $"{size.WidthPixels}x{size.HeightPixels}";
 
-    public static Sample Sample(SampleView sample, string imageUrl)
+    public static Sample Sample(SampleView sample, string imageUrl, string thumbnailUrl)
     {
         using JsonDocument metadata = JsonDocument.Parse(sample.MetadataJson);
-        return new Sample(sample.Position, sample.Key, sample.Prompt, sample.SampleIndex, metadata.RootElement.Clone(), imageUrl);
+        return new Sample(sample.Position, sample.Key, sample.Prompt, sample.SampleIndex, metadata.RootElement.Clone(), imageUrl, thumbnailUrl);
     }
 
     public static Client.JobFile File(FarmFile file, string url) => new(file.Name, file.Bytes, file.MediaType, file.Sha256, url);

@@ -81,6 +81,7 @@ public sealed partial class FarmHead
     private async Task<JobView> SubmitCoreAsync(JobSubmission submission, CancellationToken cancellationToken)
     {
         CheckSubmission(submission);
+        CheckRoomBeforeReading(submission);
         DateTimeOffset now = _clock.GetUtcNow();
         string id = JobIds.Create(now);
         string folder = _folder.JobPath(id);
@@ -125,7 +126,7 @@ public sealed partial class FarmHead
                     return ViewOf(earlier);
                 }
 
-                CheckRoom(record, now);
+                CheckRoom(record.Tenant, record.Images, now);
                 _board.Put(record);
                 isPromised = true;
                 KeepPlan(id, plan);
@@ -248,15 +249,27 @@ public sealed partial class FarmHead
             : throw new IdempotencyConflictException($"the idempotency key {key} was used for job {earlier.Id}, which asks for something else; take a new key");
     }
 
-    private void CheckRoom(JobRecord record, DateTimeOffset now)
+    /// <summary>What has no room for one prompt has none for a file of them: that is said before the file is read.</summary>
+    private void CheckRoomBeforeReading(JobSubmission submission)
     {
-        if (record.Images > _options.MaxQueuedImages)
+        lock (_turning)
         {
-            throw new JobSpecException($"the job asks for {record.Images} images, and this farm queues at most {_options.MaxQueuedImages}; ask for fewer, in several jobs");
+            if (submission.IdempotencyKey is not { } key || _board.FindByKey(submission.Tenant, key) is null) // a job that is there already needs no room
+            {
+                CheckRoom(submission.Tenant, Math.Max(1, submission.Spec.ImagesPerPrompt) * (long)Math.Max(1, submission.Spec.Prompts?.Count ?? 1), _clock.GetUtcNow());
+            }
+        }
+    }
+
+    private void CheckRoom(string tenant, long images, DateTimeOffset now)
+    {
+        if (images > _options.MaxQueuedImages)
+        {
+            throw new JobSpecException($"the job asks for {images} images, and this farm queues at most {_options.MaxQueuedImages}; ask for fewer, in several jobs");
         }
 
-        TenantUsage usage = UsageOf(record.Tenant);
-        _options.Tenants.RulesOf(record.Tenant).Check(usage, record.Images, now);
+        TenantUsage usage = UsageOf(tenant);
+        _options.Tenants.RulesOf(tenant).Check(usage, images, now);
         long queued = 0;
         int unfinished = 0;
         foreach (JobRecord job in _board.List())
@@ -273,10 +286,10 @@ public sealed partial class FarmHead
             throw new QueueFullException($"{unfinished} jobs are unfinished; {_options.MaxUnfinishedJobs} may be at a time", TimeSpan.FromSeconds(30));
         }
 
-        if (queued + record.Images > _options.MaxQueuedImages)
+        if (queued + images > _options.MaxQueuedImages)
         {
             throw new QueueFullException(
-                $"{queued} images are queued and {record.Images} more are asked for; {_options.MaxQueuedImages} may be queued at a time", TimeSpan.FromSeconds(30));
+                $"{queued} images are queued and {images} more are asked for; {_options.MaxQueuedImages} may be queued at a time", TimeSpan.FromSeconds(30));
         }
     }
 

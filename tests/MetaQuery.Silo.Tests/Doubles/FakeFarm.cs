@@ -18,7 +18,7 @@ public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) :
     private readonly DateTimeOffset _startedAt = DateTimeOffset.UtcNow;
     private long _count;
 
-    public ImageModelInfo Model { get; } = new("toy-1", "toy", new ImageSize(32, 32), 8, 8, 64, 4, 4.5f, 4, new NumericsFingerprint("float32", "toy", 1, "none 0", "toy"));
+    public ImageModelInfo Model { get; init; } = new("toy-1", "toy", new ImageSize(32, 32), 8, 8, 64, 4, 4.5f, 4, new NumericsFingerprint("float32", "toy", 1, "none 0", "toy"));
 
     public FarmReadiness Readiness { get; set; } = new(true, null);
 

@@ -20,7 +20,7 @@ internal sealed class AccessCheck(RequestDelegate next, ApiKeyRing keys, UrlSign
         return next(context);
     }
 
-    private static bool NeedsKey(PathString path) => path.StartsWithSegments("/v1") || path.StartsWithSegments("/metrics");
+    private bool NeedsKey(PathString path) => path.StartsWithSegments("/v1") || (path.StartsWithSegments("/metrics") && !options.OpenMetrics);
 
     private Caller Identify(HttpRequest request)
     {

@@ -15,10 +15,12 @@ namespace MetaQuery.Silo.Web;
 /// <summary><c>POST /v1/images/generations</c> as OpenAI's: an interactive job of one prompt, and the wait for it.</summary>
 internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpoints outputs, TimeProvider time)
 {
-    private int _waiting;
+    private static readonly TimeSpan Grace = TimeSpan.FromMinutes(1);
+
+    private readonly TenantPlaces _places = new(options.MaxWaitingRequests, options.MaxWaitingRequestsOfTenant, "queue_full", TimeSpan.FromSeconds(2));
 
     /// <summary>Requests that wait now.</summary>
-    public int Waiting => Volatile.Read(ref _waiting);
+    public int Waiting => _places.Taken;
 
     public void Map(IEndpointRouteBuilder routes) =>
         routes.Add("POST", "/v1/images/generations", "generateImages", "Makes pictures of a prompt and answers with them, as OpenAI's.", async (HttpContext context) =>
@@ -81,23 +83,11 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
 
     private async Task<ImageResponse> RunAsync(HttpContext context, ImageRequest request, JobSubmission submission)
     {
-        if (Interlocked.Increment(ref _waiting) > options.MaxWaitingRequests)
-        {
-            Interlocked.Decrement(ref _waiting);
-            throw new ApiException(429, $"{options.MaxWaitingRequests} requests for pictures wait already", code: "queue_full", retryAfter: TimeSpan.FromSeconds(2));
-        }
-
-        try
-        {
-            JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
-            var reference = new JobReference(job.Id, submission.Tenant);
-            job = await WaitAsync(reference, cancelWhenLeft: submission.IdempotencyKey is null, context.RequestAborted);
-            return await AnswerAsync(context, request, reference, job);
-        }
-        finally
-        {
-            Interlocked.Decrement(ref _waiting);
-        }
+        using IDisposable place = _places.Take(Caller.Of(context), "requests for pictures wait");
+        JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
+        var reference = new JobReference(job.Id, submission.Tenant);
+        job = await WaitAsync(reference, cancelWhenLeft: submission.IdempotencyKey is null, context.RequestAborted);
+        return await AnswerAsync(context, request, reference, job);
     }
 
     private JobSubmission ToSubmission(ImageRequest request, string tenant, string? idempotencyKey)
@@ -127,8 +117,8 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
             Name = "images/generations",
             Kind = JobKind.Request,
             IdempotencyKey = idempotencyKey is null ? null : "images/" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(idempotencyKey))),
-            // a repetition under the same key must be the same submission, so it states no time
-            Deadline = idempotencyKey is null ? time.GetUtcNow() + options.RequestTimeout : null,
+            // a repetition under the same key must be the same submission, so it states no time; the deadline is for a server that dies while it waits
+            Deadline = idempotencyKey is null ? time.GetUtcNow() + options.RequestTimeout + Grace : null,
         };
     }
 

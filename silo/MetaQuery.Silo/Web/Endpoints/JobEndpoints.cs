@@ -18,9 +18,9 @@ internal static class JobEndpoints
     private static readonly QueryParameter State = new("state", "Only jobs of these states, with commas between them.", Values: Wire.States, IsList: true);
     private static readonly QueryParameter FailureLimit = new("limit", "Failures of the answer.", 1, MostFailures, 100);
 
-    public static void Map(IEndpointRouteBuilder routes, IFarm farm, WebOptions options)
+    public static void Map(IEndpointRouteBuilder routes, IFarm farm, ITenantDirectory tenants, WebOptions options)
     {
-        var submissions = new JobSubmissions(farm, options);
+        var submissions = new JobSubmissions(farm, tenants, options);
         routes.Add("POST", "/v1/jobs", "createJob", "Takes a job.", async (HttpContext context) =>
         {
             JobView job = await submissions.TakeAsync(context);

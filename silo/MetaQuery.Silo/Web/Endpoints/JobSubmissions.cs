@@ -22,13 +22,18 @@ internal sealed record IdempotencyKeyHeader
 }
 
 /// <summary>Turns a request for a job, as JSON or as an uploaded file, into the farm's submission.</summary>
-internal sealed class JobSubmissions(IFarm farm, WebOptions options)
+internal sealed class JobSubmissions(IFarm farm, ITenantDirectory tenants, WebOptions options)
 {
     /// <exception cref="ApiException">A field is wrong.</exception>
     /// <exception cref="FarmException">The farm refuses the job.</exception>
     public async Task<JobView> TakeAsync(HttpContext context)
     {
         string? key = IdempotencyKeyHeader.Read(context);
+        if (key is null) // else it may be a repetition of a job that is there, which needs no room
+        {
+            await CheckRoomAsync(Caller.Of(context).Tenant, context.RequestAborted);
+        }
+
         if (context.Request.HasFormContentType)
         {
             using PromptUpload upload = await PromptUpload.OpenAsync(context, options.MaxUploadBytes);
@@ -95,6 +100,15 @@ internal sealed class JobSubmissions(IFarm farm, WebOptions options)
         }
 
         return parsed;
+    }
+
+    // whoever has no room for a single picture is told so before the body is read: it may be gigabytes
+    private async Task CheckRoomAsync(string tenant, CancellationToken cancellationToken)
+    {
+        if (tenants.RulesOf(tenant) is { } rules && (rules.MaxQueuedImages ?? rules.ImagesPerDay) is not null)
+        {
+            rules.Check(await farm.GetUsageAsync(tenant, cancellationToken), images: 1, DateTimeOffset.UtcNow);
+        }
     }
 
     private JobSubmission ToSubmission(JobRequest request, string tenant, string? idempotencyKey)

@@ -11,7 +11,7 @@ using static MetaQuery.Silo.Web.Routes;
 namespace MetaQuery.Silo.Web;
 
 /// <summary>What a job has made: samples, their pictures, files to download.</summary>
-internal sealed class OutputEndpoints(IFarm farm, ApiKeyRing keys, UrlSigner signer)
+internal sealed class OutputEndpoints(IFarm farm, ApiKeyRing keys, UrlSigner signer, Thumbnails thumbnails)
 {
     private static readonly QueryParameter From = new("from", "First position wanted.", 0, long.MaxValue, 0);
     private static readonly QueryParameter Limit = new("limit", "Samples of a page.", 1, 500, 50);
@@ -21,13 +21,13 @@ internal sealed class OutputEndpoints(IFarm farm, ApiKeyRing keys, UrlSigner sig
         routes.Add("GET", "/v1/jobs/{id}/samples", "listSamples", "Finished samples by position, also those not yet in a shard.", async (HttpContext context, string id) =>
         {
             SamplePage page = await farm.ListSamplesAsync(Caller.Job(context, id), From.Number(context), (int)Limit.Number(context), context.RequestAborted);
-            return Answer(new SampleList(Wire.List, [.. page.Samples.Select(sample => Wire.Sample(sample, ImageUrl(id, sample.Position)))], page.NextPosition), FarmJson.Default.SampleList);
+            return Answer(new SampleList(Wire.List, [.. page.Samples.Select(sample => Wire.Sample(sample, ImageUrl(id, sample.Position), ThumbnailUrl(id, sample.Position)))], page.NextPosition), FarmJson.Default.SampleList);
         }, From, Limit).Produces<SampleList>().Refuses(400, 404);
 
         routes.Add("GET", "/v1/jobs/{id}/samples/{position}", "getSample", "A sample with its provenance.", async (HttpContext context, string id, string position) =>
         {
             SampleContent content = await farm.ReadSampleAsync(Caller.Job(context, id), Position(position), context.RequestAborted);
-            return Answer(Wire.Sample(content.Sample, ImageUrl(id, content.Sample.Position)), FarmJson.Default.Sample);
+            return Answer(Wire.Sample(content.Sample, ImageUrl(id, content.Sample.Position), ThumbnailUrl(id, content.Sample.Position)), FarmJson.Default.Sample);
         }).Produces<Sample>().Refuses(400, 404);
 
         MapImage("GET", "getImage").Produces(200, contentType: "image/png", additionalContentTypes: ["image/jpeg", "image/webp"]).Refuses(400, 404);
@@ -39,6 +39,15 @@ internal sealed class OutputEndpoints(IFarm farm, ApiKeyRing keys, UrlSigner sig
             context.Response.Headers.CacheControl = "private, max-age=3600";
             return TypedResults.Bytes(content.Image, content.MediaType, entityTag: Tag(Convert.ToHexStringLower(SHA256.HashData(content.Image.Span))), enableRangeProcessing: true);
         });
+
+        routes.Add("GET", "/v1/jobs/{id}/samples/{position}/thumbnail", "getThumbnail", $"A sample's picture with no side longer than {Thumbnails.LongestSidePixels} pixels.", async (HttpContext context, string id, string position) =>
+        {
+            SampleContent content = await farm.ReadSampleAsync(Caller.Job(context, id), Position(position), context.RequestAborted);
+            string sha256 = Convert.ToHexStringLower(SHA256.HashData(content.Image.Span));
+            (ReadOnlyMemory<byte> image, string mediaType) = await thumbnails.OfAsync(content, sha256, context.RequestAborted);
+            context.Response.Headers.CacheControl = "private, max-age=3600";
+            return TypedResults.Bytes(image, mediaType, entityTag: Tag($"{sha256}-{Thumbnails.LongestSidePixels}"));
+        }).Produces(200, contentType: "image/jpeg", additionalContentTypes: ["image/png", "image/webp"]).Refuses(400, 404);
 
         routes.Add("GET", "/v1/jobs/{id}/files", "listFiles", "What can be downloaded.", async (HttpContext context, string id) =>
         {
@@ -62,7 +71,11 @@ internal sealed class OutputEndpoints(IFarm farm, ApiKeyRing keys, UrlSigner sig
     }
 
     /// <summary>A picture's address, from the server's root.</summary>
-    public string ImageUrl(string job, long position) => Url(string.Create(CultureInfo.InvariantCulture, $"/v1/jobs/{Uri.EscapeDataString(job)}/samples/{position}/image"));
+    public string ImageUrl(string job, long position) => SampleUrl(job, position, "image");
+
+    private string ThumbnailUrl(string job, long position) => SampleUrl(job, position, "thumbnail");
+
+    private string SampleUrl(string job, long position, string what) => Url(string.Create(CultureInfo.InvariantCulture, $"/v1/jobs/{Uri.EscapeDataString(job)}/samples/{position}/{what}"));
 
     private string Url(string path) => keys.AreRequired ? signer.Sign(path) : path;
 

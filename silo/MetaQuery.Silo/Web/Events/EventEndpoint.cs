@@ -34,6 +34,7 @@ internal sealed class EventEndpoint(IFarm farm, EventHubs hubs, WebOptions optio
             return TypedResults.NoContent(); // tells an EventSource not to come again
         }
 
+        using IDisposable place = hubs.Places.Take(Caller.Of(context), "event streams are open");
         JobEventHub hub = hubs.Join(job.Id, last);
         try
         {

@@ -11,23 +11,15 @@ internal sealed class EventHubs(IFarm farm, WebOptions options, TimeProvider tim
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Running> _hubs = [];
     private readonly CancellationTokenSource _stop = new();
-    private int _streams;
 
-    /// <summary>Event streams that are open.</summary>
-    public int Streams => Volatile.Read(ref _streams);
+    /// <summary>Of the event streams that are open.</summary>
+    public TenantPlaces Places { get; } = new(options.MaxEventStreams, options.MaxEventStreamsOfTenant, "too_many_streams", TimeSpan.FromSeconds(10));
 
     /// <summary>Fires when the server stops: open streams then end, so that it can.</summary>
     public CancellationToken Stopping => _stop.Token;
 
-    /// <exception cref="ApiException">As many streams are open as are allowed.</exception>
     public JobEventHub Join(string job, string? lastEventId)
     {
-        if (Interlocked.Increment(ref _streams) > options.MaxEventStreams)
-        {
-            Interlocked.Decrement(ref _streams);
-            throw new ApiException(429, $"{options.MaxEventStreams} event streams are open already", code: "too_many_streams", retryAfter: TimeSpan.FromSeconds(10));
-        }
-
         lock (_lock)
         {
             if (!_hubs.TryGetValue(job, out Running? running))
@@ -44,7 +36,6 @@ internal sealed class EventHubs(IFarm farm, WebOptions options, TimeProvider tim
 
     public void Leave(string job, JobEventHub hub)
     {
-        Interlocked.Decrement(ref _streams);
         lock (_lock)
         {
             if (--hub.Watchers == 0 && _hubs.TryGetValue(job, out Running? running) && running.Hub == hub)

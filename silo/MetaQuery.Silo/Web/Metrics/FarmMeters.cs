@@ -49,7 +49,7 @@ internal sealed class FarmMeters
         _meter.CreateObservableGauge("metaquery.workers.busy", () => Volatile.Read(ref _workers).Sum(worker => worker.Info.Slots * worker.Status.BusyShare), "{slot}", "Slots computing, on average over the last half minute.");
         _meter.CreateObservableGauge("metaquery.images.rate", () => Volatile.Read(ref _workers).Sum(worker => worker.Status.ImagesPerSecond), "{image}/s", "Images made a second, over the last half minute.");
         _meter.CreateObservableGauge("metaquery.ready", () => farm.Readiness.IsReady ? 1L : 0L, null, "1 where jobs are taken and worked on.");
-        _meter.CreateObservableGauge("metaquery.web.event_streams", () => (long)hubs.Streams, "{stream}", "Event streams open.");
+        _meter.CreateObservableGauge("metaquery.web.event_streams", () => (long)hubs.Places.Taken, "{stream}", "Event streams open.");
         _meter.CreateObservableGauge("metaquery.web.waiting_requests", () => (long)images.Waiting, "{request}", "Requests for pictures that wait.");
     }
 

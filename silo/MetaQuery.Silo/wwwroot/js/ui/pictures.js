@@ -8,19 +8,20 @@ export function ownAddress(address) {
   return typeof address === 'string' && address.startsWith('/v1/') ? address : null;
 }
 
-/** Shows a sample's picture in an <img>; where its address has become too old, with a new one. */
-export function showPicture(image, job, sample) {
+/** Shows a sample's picture in an <img>, or its small copy; where its address has become too old, with a new one. */
+export function showPicture(image, job, sample, { small = false } = {}) {
+  const addressOf = (known) => ownAddress((small && known.thumbnail_url) || known.image_url) ?? '';
   image.onerror = async () => {
     image.onerror = null;
     try {
       const fresh = await api.sample(job, sample.position);
       remember(job, fresh);
-      image.src = ownAddress(fresh.image_url) ?? '';
+      image.src = addressOf(fresh);
     } catch {
       image.dispatchEvent(new Event('error')); // now it is shown as missing
     }
   };
-  image.src = ownAddress(sample.image_url) ?? '';
+  image.src = addressOf(sample);
 }
 
 /** Saves what lies at an address under a name. */

@@ -225,7 +225,7 @@ function pictureCell(id, position) {
       image.addEventListener('load', () => {
         element.dataset.state = 'made';
       });
-      showPicture(image, id, sample);
+      showPicture(image, id, sample, { small: true });
       fill(element, link);
     },
     setFailure(one) {
