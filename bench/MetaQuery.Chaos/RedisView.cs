@@ -54,6 +54,14 @@ internal sealed partial class RedisView(RealRedis redis)
                 case "f" or "answer" or "wake" when !expires:
                     found.Add($"{name}: does not expire");
                     break;
+                case var state when state.StartsWith("orleans/state/job/", StringComparison.Ordinal):
+                    found.Add($"{name}: a ticket of a job that has ended");
+                    break;
+                case "orleans/reminders" when (long)redis.Command("ZCARD", key)! is > 0 and var reminders:
+                    found.Add($"{name}: {reminders} reminders of jobs that have ended");
+                    break;
+                case var members when members.StartsWith("orleans/", StringComparison.Ordinal):
+                    break;
                 case "f" or "answer" or "wake" or "worker" or "workers" or "c" or "conditions" or "run" or "queues" or "model":
                     break;
                 default:

@@ -82,7 +82,8 @@ public sealed class ContractTests : IDisposable
     [Fact]
     public void Every_type_that_crosses_silos_has_a_name_and_numbers_of_its_own()
     {
-        Type[] types = [.. typeof(IJobGrain).Assembly.GetTypes().Where(type => type.GetCustomAttribute<GenerateSerializerAttribute>() is not null)];
+        Type[] types = [.. typeof(IJobGrain).Assembly.GetTypes().Where(
+            type => type.Namespace == typeof(IJobGrain).Namespace && type.GetCustomAttribute<GenerateSerializerAttribute>() is not null)]; // calls themselves, which are generated, carry their names in their own way
         Assert.NotEmpty(types);
         Assert.All(types, type => Assert.StartsWith("mq.", type.GetCustomAttribute<AliasAttribute>()?.Alias, StringComparison.Ordinal));
         Assert.Equal(types.Length, types.Select(type => type.GetCustomAttribute<AliasAttribute>()!.Alias).Distinct(StringComparer.Ordinal).Count());

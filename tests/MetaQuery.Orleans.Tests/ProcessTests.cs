@@ -11,8 +11,8 @@ namespace MetaQuery.Orleans.Tests;
 /// <summary>Real silos on the Nano model, each in a process of its own, over a real redis-server: killed, drained, started again.</summary>
 public sealed class ProcessTests : IDisposable
 {
-    private const int Steps = 4;
-    private static readonly string[] Prompts = [.. Enumerable.Range(0, 16).Select(i => $"a red apple on plate {i}")];
+    private const int Steps = 2;
+    private static readonly string[] Prompts = [.. Enumerable.Range(0, 8).Select(i => $"a red apple on plate {i}")];
 
     private readonly Workspace _folder = new();
 
@@ -29,9 +29,10 @@ public sealed class ProcessTests : IDisposable
         using var two = new SiloProcess("silo two", redis, Data, _folder.Root);
         using var three = new SiloProcess("silo three", redis, Data, _folder.Root);
         SiloProcess[] all = [one, two, three];
-        await Until.Async(() => TryAsync(() => one.Client.ListSilosAsync()), list => list?.Data.Count(silo => silo.State == "active") == 3, "three active silos");
+        await Until.Async(() => TryAsync(() => two.Client.ListSilosAsync()), list => list?.Data.Count(silo => silo.State == "active") == 3, "three active silos");
+        await Until.Async(() => TryAsync(() => three.Client.ListSilosAsync()), list => list is not null, "the third silo's web API");
         Job job = await two.Client.CreateJobAsync(Request);
-        await Until.Async(() => TryAsync(() => two.Client.GetJobAsync(job.Id)), seen => seen?.Counts.Written > 2, "the first pictures");
+        await Until.Async(() => TryAsync(() => two.Client.GetJobAsync(job.Id)), seen => seen?.Counts.Written > 0, "the first pictures");
         string head = (await two.Client.ListSilosAsync()).Data.Single(silo => silo.Head).Id;
         SiloProcess dying = all.Single(silo => silo.IsNamed(head));
         SiloProcess alive = all.First(silo => silo != dying);
@@ -54,9 +55,9 @@ public sealed class ProcessTests : IDisposable
         using var one = new SiloProcess("silo one", redis, Data, _folder.Root);
         await ReadyAsync(one);
         using var two = new SiloProcess("silo two", redis, Data, _folder.Root);
-        await Until.Async(() => TryAsync(() => one.Client.ListSilosAsync()), list => list?.Data.Count(silo => silo.State == "active") == 2, "two active silos");
+        await Until.Async(() => TryAsync(() => two.Client.ListSilosAsync()), list => list?.Data.Count(silo => silo.State == "active") == 2, "two active silos");
         Job job = await two.Client.CreateJobAsync(Request);
-        await Until.Async(() => TryAsync(() => two.Client.GetJobAsync(job.Id)), seen => seen?.Counts.Written > 2, "the first pictures");
+        await Until.Async(() => TryAsync(() => two.Client.GetJobAsync(job.Id)), seen => seen?.Counts.Written > 0, "the first pictures");
         SiloList silos = await two.Client.ListSilosAsync();
         SiloProcess leaving = silos.Data.Single(silo => silo.Head) is var held && one.IsNamed(held.Id) ? one : two;
         SiloProcess staying = leaving == one ? two : one;
@@ -75,7 +76,7 @@ public sealed class ProcessTests : IDisposable
         using var silo = new SiloProcess("silo", redis: null, Data, _folder.Root);
         await ReadyAsync(silo);
         Job job = await silo.Client.CreateJobAsync(Request);
-        await Until.Async(() => TryAsync(() => silo.Client.GetJobAsync(job.Id)), seen => seen?.Counts.Written > 2, "the first pictures");
+        await Until.Async(() => TryAsync(() => silo.Client.GetJobAsync(job.Id)), seen => seen?.Counts.Written > 0, "the first pictures");
         silo.Process.KillAndRestart();
         Job ended = (await Until.Async(() => TryAsync(() => silo.Client.GetJobAsync(job.Id)), seen => seen is { State: "completed" or "failed" or "completed_with_errors" }, "the end of the job"))!;
         Assert.Equal("completed", ended.State);
@@ -83,7 +84,7 @@ public sealed class ProcessTests : IDisposable
         Assert.Equal(0, silo.Process.Stop(TimeSpan.FromMinutes(1)));
     }
 
-    private static JobRequest Request => new() { Prompts = Prompts, ImagesPerPrompt = 2, Seed = 3, Steps = Steps, BatchSize = 4 };
+    private static JobRequest Request => new() { Prompts = Prompts, ImagesPerPrompt = 2, Seed = 3, Steps = Steps, BatchSize = 2 };
 
     private static Task ReadyAsync(SiloProcess silo) => Until.Async(
         () =>
@@ -117,7 +118,7 @@ public sealed class ProcessTests : IDisposable
         using (LocalModel model = LocalModel.Load(RepositoryFolders.NanoModel))
         {
             await new EmbeddedFarm(model).RunAsync(
-                new JobSpec { Prompts = Prompts, ImagesPerPrompt = 2, Seed = 3, NumInferenceSteps = Steps, BatchSize = 4, OutFolder = reference }, new FarmOptions(), progress: null, CancellationToken.None);
+                new JobSpec { Prompts = Prompts, ImagesPerPrompt = 2, Seed = 3, NumInferenceSteps = Steps, BatchSize = 2, OutFolder = reference }, new FarmOptions(), progress: null, CancellationToken.None);
         }
 
         Assert.Equal(Workspace.HashOutput(reference), Workspace.HashOutput(Path.Combine(Data, "jobs", job, "out")));

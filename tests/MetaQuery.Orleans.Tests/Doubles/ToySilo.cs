@@ -79,7 +79,7 @@ internal sealed class ToySilo : IAsyncDisposable
 /// <summary>Waits for a condition, with a generous limit.</summary>
 internal static class Until
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     public static async Task<T> Async<T>(Func<Task<T>> look, Func<T, bool> isGood, string what)
     {
