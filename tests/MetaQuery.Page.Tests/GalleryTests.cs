@@ -39,6 +39,27 @@ public sealed class GalleryTests(Chromium chromium) : PageTest(chromium)
     }
 
     [Fact]
+    public async Task A_picture_made_of_pictures_says_of_which()
+    {
+        FarmTestHost host = await ServeAsync();
+        byte[] input = [1, 2, 3];
+        using var form = new MultipartFormDataContent
+        {
+            { new StringContent("{\"prompt\":\"make it red\",\"images\":[\"cat.png\"]}\n{\"prompt\":\"a dog\"}"), "prompts", "p.jsonl" }, { new ByteArrayContent(input), "cat.png" },
+        };
+        HttpResponseMessage answer = await host.Http.PostAsync("/v1/jobs", form);
+        Job job = JsonSerializer.Deserialize(await answer.Content.ReadAsStringAsync(), FarmJson.Default.Job)!;
+        await host.EndAsync(job.Id);
+        await GoAsync(host, $"#/jobs/{job.Id}/samples/0");
+        ILocator dialog = Page.GetByRole(AriaRole.Dialog);
+        await Expect(Fact(dialog, "From picture")).ToHaveTextAsync(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(input)));
+        await Expect(Fact(dialog, "Image guidance")).ToHaveTextAsync("1.5");
+        await Page.Keyboard.PressAsync("ArrowRight");
+        await Expect(Fact(dialog, "Prompt")).ToHaveTextAsync("a dog");
+        await Expect(Fact(dialog, "From picture")).ToHaveCountAsync(0);
+    }
+
+    [Fact]
     public async Task Arrows_go_to_the_neighbours_over_gaps_and_Escape_goes_back_to_the_cell()
     {
         FarmTestHost host = await ServeAsync();

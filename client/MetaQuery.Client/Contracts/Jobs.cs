@@ -55,6 +55,7 @@ public sealed record JobRequest
 
     [Description("Of prompts with pictures: how much those guide; 1 or less is not at all (default 1.5, and 3 for a prompt without text).")]
     [Range(0d, 100d)]
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] // a server that does not know it refuses it
     public float? ImageGuidance { get; init; }
 
     [Description("What the pictures should not show.")]

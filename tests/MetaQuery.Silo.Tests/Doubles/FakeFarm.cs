@@ -214,17 +214,22 @@ public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) :
                 await submission.Prompts!.CopyToAsync(file, cancellationToken);
             }
 
+            var uploaded = new Dictionary<string, LinePicture>(StringComparer.Ordinal);
             if (submission.Pictures is { } pictures)
             {
                 await foreach (UploadedPicture picture in pictures.WithCancellation(cancellationToken))
                 {
                     Assert.InRange(picture.File.Length, 0, PictureLimits.MaxBytes);
+                    uploaded[picture.Name] = new LinePicture(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(picture.File.Span)), 1, 1);
                 }
             }
 
             PromptFile prompts = PromptFile.Open(path);
             PromptFileSummary summary = prompts.Validate(submission.Spec.SkipInvalid, cancellationToken: cancellationToken);
-            return ([.. prompts.Read(summary)], [.. summary.Errors.Select(error => error.ToString())], summary.Sha256);
+            return ([.. prompts.Read(summary).Select(line => line.Images.Count == 0 ? line : new PromptLine
+            {
+                Line = line.Line, Index = line.Index, Prompt = line.Prompt, Pictures = [.. line.Images.Where(uploaded.ContainsKey).Select(name => uploaded[name])],
+            })], [.. summary.Errors.Select(error => error.ToString())], summary.Sha256);
         }
         finally
         {

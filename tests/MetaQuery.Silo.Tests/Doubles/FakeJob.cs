@@ -205,6 +205,7 @@ internal sealed class FakeJob(string id, JobSubmission submission, IReadOnlyList
         {
             Key = key, Prompt = prompt, SampleIndex = index, Seed = seed, NumInferenceSteps = submission.Spec.NumInferenceSteps ?? 4, GuidanceScale = submission.Spec.GuidanceScale ?? 4.5f,
             WidthPixels = Size.WidthPixels, HeightPixels = Size.HeightPixels, ModelName = model.ModelName, ModelRevision = model.ModelRevision, NegativePrompt = submission.Spec.NegativePrompt,
+            ImageGuidanceScale = prompt.Pictures.Count > 0 ? submission.Spec.ImageGuidanceScale ?? 1.5f : null,
         };
         string json = Encoding.UTF8.GetString(metadata.ToJson(Convert.ToHexStringLower(SHA256.HashData(image))));
         string mediaType = submission.Spec.Format == ImageFormat.Jpeg ? "image/jpeg" : $"image/{ImageEncoder.Extension(submission.Spec.Format)}";

@@ -1,3 +1,4 @@
+using MetaQuery.Farm;
 using MetaQuery.Farm.Tests.Doubles;
 using MetaQuery.Silo.Hosting;
 using MetaQuery.Silo.Web;
@@ -22,7 +23,7 @@ internal sealed class ToyServer : IAsyncDisposable
     public HttpClient Http { get; }
 
     /// <param name="dataFolder">Null for one that goes away with the server.</param>
-    public static async Task<ToyServer> StartAsync(string? dataFolder = null, WebOptions? web = null, ToyModel? model = null)
+    public static async Task<ToyServer> StartAsync(string? dataFolder = null, WebOptions? web = null, IFarmModel? model = null)
     {
         TemporaryFolder? owned = dataFolder is null ? new TemporaryFolder() : null;
         var stop = new CancellationTokenSource();

@@ -117,7 +117,11 @@ internal sealed class RequestMaker(JsonElement document, Random random, JobPool 
         var body = (JsonObject)_values.Valid(content.GetProperty("application/json").GetProperty("schema"))!;
         body.Remove("prompts_format"); // said of uploads, as the document's descriptions tell; and prompts of bodies without a file
         body.Remove("model");
-        if (content.TryGetProperty("multipart/form-data", out _) && body["prompts"] is null)
+        if (body["images"] is null && content.TryGetProperty("multipart/form-data", out JsonElement form) && !HasJob(form))
+        {
+            body["images"] = new JsonArray(Picture);
+        }
+        else if (body["images"] is null && content.TryGetProperty("multipart/form-data", out _) && body["prompts"] is null)
         {
             body["prompts"] = new JsonArray(_values.Prompt());
         }
@@ -125,9 +129,28 @@ internal sealed class RequestMaker(JsonElement document, Random random, JobPool 
         return Typed(body.ToJsonString(), "application/json");
     }
 
+    private const string Picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC";
+
+    private static bool HasJob(JsonElement form) => form.GetProperty("schema").GetProperty("properties").TryGetProperty("job", out _);
+
     private MultipartFormDataContent Upload(JsonElement form)
     {
         var content = new MultipartFormDataContent();
+        if (!HasJob(form))
+        {
+            if (random.Next(3) > 0)
+            {
+                content.Add(new StringContent(_values.Prompt()), "prompt");
+            }
+
+            for (int i = random.Next(1, 4); i > 0; i--)
+            {
+                content.Add(new ByteArrayContent(Convert.FromBase64String(Picture[(Picture.IndexOf(',', StringComparison.Ordinal) + 1)..])), random.Next(2) == 0 ? "image" : "image[]", "x.png");
+            }
+
+            return content;
+        }
+
         if (random.Next(3) > 0)
         {
             var job = (JsonObject)_values.Valid(form.GetProperty("schema").GetProperty("properties").GetProperty("job"))!;
@@ -138,6 +161,11 @@ internal sealed class RequestMaker(JsonElement document, Random random, JobPool 
 
         string file = string.Concat(Enumerable.Range(0, random.Next(1, 4)).Select(_ => _values.Prompt() + "\n"));
         content.Add(new StringContent(file), "prompts", "prompts.txt");
+        if (random.Next(3) == 0)
+        {
+            content.Add(new ByteArrayContent([1, 2, 3]), Ascii(_values.Prompt()) is { Length: > 0 } name ? "p" + name : "picture"); // that no line names
+        }
+
         return content;
     }
 

@@ -204,7 +204,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
                 job.CreatedAt.ToUnixTimeSeconds(), images, request.OutputFormat ?? "png", Wire.Size(job.Settings.Size), reasons is [] ? null : reasons)
             : throw new ApiException(
                 422, // clients of OpenAI try 409 and 500 again, and would wait for the same end once more
-                job.State == JobState.Cancelled ? $"the request was cancelled: {job.Reason ?? "by its job"}" : $"no picture could be made: {job.Reason ?? reasons.FirstOrDefault() ?? "its job says no reason"}",
+                job.State == JobState.Cancelled ? $"the request was cancelled: {job.Reason ?? "by its job"}" : $"no picture could be made: {reasons.FirstOrDefault() ?? job.Reason ?? "its job says no reason"}",
                 code: "generation_failed", type: "server_error");
     }
 }

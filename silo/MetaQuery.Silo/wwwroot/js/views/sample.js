@@ -11,7 +11,8 @@ import { knownSample, neighbour, pageOf, remember } from './samples.js';
 
 // A sample's JSON by the names of docs/data.md; whatever else the prompt file brought along follows.
 const ROWS = [
-  ['prompt', 'Prompt', 'text'], ['negative_prompt', 'Negative prompt', 'text'], ['seed', 'Seed', 'copy'], ['steps', 'Steps'], ['guidance', 'Guidance'], ['size', 'Size'],
+  ['prompt', 'Prompt', 'text'], ['negative_prompt', 'Negative prompt', 'text'], ['seed', 'Seed', 'copy'], ['steps', 'Steps'], ['guidance', 'Guidance'], ['images', 'From picture', 'copy'],
+  ['image_guidance', 'Image guidance'], ['size', 'Size'],
   ['model', 'Model'], ['model_revision', 'Revision', 'copy'], ['key', 'Sample key', 'copy'], ['id', 'Id', 'copy'], ['prompt_index', 'Prompt no.'], ['sample_index', 'Picture no.'],
   ['sha256', 'SHA-256', 'copy'],
 ];
@@ -165,6 +166,7 @@ function facts({ prompt, sample_index, key, metadata }) {
   if (all.width && all.height) all.size = `${all.width} × ${all.height}`;
   delete all.width;
   delete all.height;
+  if (Array.isArray(all.images)) all.images = all.images.join(' '); // the input pictures' hashes
   if (all.negative_prompt === '') delete all.negative_prompt;
   for (const name of ['prompt_index', 'sample_index']) if (Number.isInteger(all[name])) all[name] = `${count(all[name] + 1)}`;
   const rows = [];
