@@ -21,7 +21,7 @@ if [ "$(cat "$out/key" 2>/dev/null)" != "$key" ]; then
   flags="-std=c++17 -O3 -g0 -fPIC -fvisibility=hidden -fopenmp -fno-math-errno -ffp-contract=fast -Wall -Wextra -Wno-psabi"
   pids=
   compile() { "$cxx" $flags "$@" & pids="$pids $!"; }
-  for source in kernels matmul autoencoder attention; do
+  for source in kernels matmul autoencoder attention cross_attention; do
     compile -DMQ_ISA=avx512 -march=skylake-avx512 -mprefer-vector-width=512 -c "$here/$source.cpp" -o "$work/$source-avx512.o"
     compile -DMQ_ISA=avx2 -march=haswell -c "$here/$source.cpp" -o "$work/$source-avx2.o"
     compile -DMQ_ISA=baseline -c "$here/$source.cpp" -o "$work/$source-baseline.o"

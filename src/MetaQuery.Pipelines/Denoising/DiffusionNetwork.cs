@@ -94,7 +94,7 @@ internal sealed class SanaNetwork : DiffusionNetwork
     }
 
     public override IVelocityModel CreateModel(int threads) =>
-        fused is not null ? new FusedVelocityModel(fused, threads) : new PlainVelocityModel<SanaContext>(plain!, options.Device);
+        fused is not null ? new FusedVelocityModel(fused, threads) : new PlainVelocityModel<SanaContext>(plain!, options.Device, options.WholeBatches);
 
     public override void Dispose()
     {
@@ -137,7 +137,7 @@ internal sealed class UNetNetwork : DiffusionNetwork
                 config.InChannels, config.CrossAttentionDim, LatentMultiple: 1, config.SampleSize ?? UsualSampleSize, UsefulMaxSidePixels, TimestepScale: 1, "plain")
             : throw new CheckpointException($"{folder.Path}: latents of {config.InChannels} channels in and {config.OutChannels} out, expected as many");
 
-    public override IVelocityModel CreateModel(int threads) => new PlainVelocityModel<UNetContext>(model, options.Device);
+    public override IVelocityModel CreateModel(int threads) => new PlainVelocityModel<UNetContext>(model, options.Device, options.WholeBatches);
 
     public override void Dispose() => model.Dispose();
 }

@@ -23,6 +23,10 @@ public sealed record ImageModelOptions
     /// a tiled picture differs a little from one that is decoded whole.</summary>
     public AutoencoderTiling Tiling { get; init; } = new(1024, 1024, 896, 896); // the overlap is diffusers' share, 1/8
 
+    /// <summary>Whether plain operators take a batch at once, with latents that stay on the device; null: on accelerators. On the CPU a row's last bits
+    /// depend on its batch then.</summary>
+    internal bool? WholeBatches { get; init; }
+
     internal bool MayFuse => AllowFused && Device.type == DeviceType.CPU;
 
     internal FusedPrecision Precision => Dtype == ScalarType.BFloat16 ? FusedPrecision.BFloat16 : FusedPrecision.Float32;

@@ -49,16 +49,18 @@ public static class SamplingLoop
         }
 
         var (height, width) = ((int)noise.shape[2], (int)noise.shape[3]);
-        var scale = Column(contexts.GuidanceScale);
-        var imageScale = contexts.ImageGuidanceScale is { } values ? Column(values) : null;
-        var unguided = contexts.Unguided is { } flags && Array.Exists(flags, flag => flag) ? tensor(flags, [flags.Length, 1, 1, 1]) : null;
-        var velocities = empty([all.Count, noise.shape[1], height, width], dtype: ScalarType.Float32);
-        var latents = noise.contiguous();
+        var accelerated = model is IDeviceVelocityModel { Device: not null } found ? found : null;
+        var device = accelerated?.Device;
+        var scale = There(Column(contexts.GuidanceScale));
+        var imageScale = contexts.ImageGuidanceScale is { } values ? There(Column(values)) : null;
+        var unguided = contexts.Unguided is { } flags && Array.Exists(flags, flag => flag) ? There(tensor(flags, [flags.Length, 1, 1, 1])) : null;
+        var buffer = accelerated is null ? empty([all.Count, noise.shape[1], height, width], dtype: ScalarType.Float32) : null;
+        var latents = There(noise.contiguous());
         for (var step = 0; step < run.Timesteps.Count; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            model.Predict(Floats(latents), rows, height, width, run.Timesteps[step] * timestepScale, all, Floats(velocities));
+            var velocities = Predict(run.Timesteps[step] * timestepScale);
             var guided = branches switch
             {
                 1 => velocities,
@@ -71,12 +73,25 @@ public static class SamplingLoop
                 guided = torch.where(unguided, velocities.narrow(0, (branches - 1) * rows, rows), guided);
             }
 
-            var next = run.Step(guided, latents, run.NeedsNoise ? noiseOfStep?.Invoke(step) : null);
+            var next = run.Step(guided, latents, run.NeedsNoise && noiseOfStep is not null ? There(noiseOfStep(step)) : null);
             observe?.Invoke(new SamplingStep(step, guided, next));
             latents = next.contiguous().MoveToOuterDisposeScope();
         }
 
-        return latents.MoveToOuterDisposeScope();
+        return (device is null ? latents : latents.cpu()).MoveToOuterDisposeScope(); // on an accelerator this alone waits for the steps
+
+        Tensor There(Tensor here) => device is null ? here : here.to(device);
+
+        Tensor Predict(float timestep)
+        {
+            if (accelerated is not null)
+            {
+                return accelerated.Predict(latents, timestep, all);
+            }
+
+            model.Predict(Floats(latents), rows, height, width, timestep, all, Floats(buffer!));
+            return buffer!;
+        }
     }
 
     private static Tensor Column(float[] values) => tensor(values, [values.Length, 1, 1, 1]);

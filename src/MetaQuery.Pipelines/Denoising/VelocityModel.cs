@@ -27,6 +27,17 @@ public interface IVelocityModel : IDisposable
         ReadOnlySpan<float> latents, int latentRows, int height, int width, float timestep, IReadOnlyList<VelocityContext> contexts, Span<float> velocity);
 }
 
+/// <summary>A network on an accelerator: latents stay there from the first step to the last, so that no step waits for the device.</summary>
+internal interface IDeviceVelocityModel : IVelocityModel
+{
+    /// <summary>Null where <see cref="IVelocityModel.Predict"/> is to be used: on the CPU.</summary>
+    Device? Device { get; }
+
+    /// <param name="latents">[latentRows, C, height, width], float32, on the device.</param>
+    /// <returns>[rows, C, height, width], float32, on the device.</returns>
+    Tensor Predict(Tensor latents, float timestep, IReadOnlyList<VelocityContext> contexts);
+}
+
 /// <summary>One condition, prepared for a network.</summary>
 public abstract class VelocityContext : IDisposable
 {
@@ -70,11 +81,25 @@ internal sealed class FusedVelocityModel(FusedSanaTransformer transformer, int t
 /// By plain tensor operators, on any device. On the CPU each row is computed by itself, since OpenBLAS rounds a row otherwise at
 /// another place of a matrix; a GPU takes the whole batch.
 /// </summary>
-internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext> network, Device device) : IVelocityModel
+/// <param name="network">Stays the caller's.</param>
+/// <param name="device">Where it is.</param>
+/// <param name="wholeBatches">Whether a batch is computed at once; null: on accelerators.</param>
+internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext> network, Device device, bool? wholeBatches = null) : IDeviceVelocityModel
     where TContext : class, IConditionContext<TContext>
 {
     private IReadOnlyList<VelocityContext>? joinedFrom;
     private TContext? joined;
+
+    public Device? Device { get; } = wholeBatches ?? device.type != DeviceType.CPU ? device : null;
+
+    public Tensor Predict(Tensor latents, float timestep, IReadOnlyList<VelocityContext> contexts)
+    {
+        using var inference = inference_mode();
+        using var scope = NewDisposeScope();
+        var timesteps = new float[contexts.Count];
+        Array.Fill(timesteps, timestep);
+        return network.Forward(latents.repeat([contexts.Count / latents.shape[0], 1, 1, 1]), timesteps, Join(contexts)).MoveToOuterDisposeScope();
+    }
 
     public VelocityContext Prepare(ReadOnlySpan<float> condition, int tokens)
     {
@@ -91,11 +116,9 @@ internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext>
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
         var once = tensor(latents.ToArray(), [latentRows, network.InChannels, height, width]).to(device);
-        if (device.type != DeviceType.CPU)
+        if (Device is not null)
         {
-            var timesteps = new float[contexts.Count];
-            Array.Fill(timesteps, timestep);
-            Copy(network.Forward(once.repeat([contexts.Count / latentRows, 1, 1, 1]), timesteps, Join(contexts)), velocity);
+            Copy(Predict(once, timestep, contexts), velocity);
             return;
         }
 
