@@ -130,7 +130,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
     {
         services.AddSingleton(farm).AddSingleton(keys).AddSingleton<ITenantDirectory>(keys).AddSingleton(options).AddSingleton(time);
         services.AddSingleton(new UrlSigner(options.UrlSecret ?? RandomNumberGenerator.GetBytes(32), time));
-        services.AddSingleton<EventHubs>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>();
+        services.AddSingleton<EventHubs>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<ChatEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>();
         services.AddSingleton<IMetricsText>(provider => new PrometheusText(Meters, provider.GetRequiredService<IMeterFactory>()));
         services.ConfigureHttpJsonOptions(json => // what the OpenAPI document is made from
         {
@@ -178,6 +178,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
         app.Services.GetRequiredService<EventEndpoint>().Map(app);
         app.Services.GetRequiredService<ImageEndpoints>().Map(app);
         app.Services.GetRequiredService<ImageEndpoints>().MapEdits(app);
+        app.Services.GetRequiredService<ChatEndpoints>().Map(app);
         FarmEndpoints.Map(app, farm, keys, DateTimeOffset.UtcNow);
         SiloEndpoints.Map(app, farm);
         var meters = app.Services.GetRequiredService<FarmMeters>();

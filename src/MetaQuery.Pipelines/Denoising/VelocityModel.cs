@@ -68,7 +68,7 @@ internal sealed class FusedVelocityModel(FusedSanaTransformer transformer, int t
 
 /// <summary>
 /// By plain tensor operators, on any device. On the CPU each row is computed by itself, since OpenBLAS rounds a row otherwise at
-/// another place of a matrix; a GPU takes the whole batch.
+/// another place of a matrix; a GPU takes the whole batch, where its conditions are of one length.
 /// </summary>
 internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext> network, Device device) : IVelocityModel
     where TContext : class, IConditionContext<TContext>
@@ -82,7 +82,7 @@ internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext>
         using var scope = NewDisposeScope();
         var context = network.Prepare(tensor(condition.ToArray(), [1, tokens, condition.Length / tokens]).to(device));
         context.DetachFromDisposeScope();
-        return new Context(context);
+        return new Context(context, tokens);
     }
 
     public void Predict(
@@ -91,7 +91,7 @@ internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext>
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
         var once = tensor(latents.ToArray(), [latentRows, network.InChannels, height, width]).to(device);
-        if (device.type != DeviceType.CPU)
+        if (device.type != DeviceType.CPU && contexts.Select(context => ((Context)context).Tokens).Distinct().Count() == 1)
         {
             var timesteps = new float[contexts.Count];
             Array.Fill(timesteps, timestep);
@@ -131,9 +131,11 @@ internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext>
         System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(flat.bytes).CopyTo(velocity);
     }
 
-    private sealed class Context(TContext plain) : VelocityContext
+    private sealed class Context(TContext plain, int tokens) : VelocityContext
     {
         public TContext Plain => plain;
+
+        public int Tokens => tokens;
 
         public override long Bytes => plain.Bytes;
 
