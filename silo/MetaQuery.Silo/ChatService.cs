@@ -13,6 +13,7 @@ public sealed class ChatService : IDisposable
 {
     private readonly ConcurrencyLimiter _limiter;
     private readonly IDisposable? _owned;
+    private readonly CountdownEvent _answers = new(1);
 
     /// <param name="model">Stays the caller's, and outlives this.</param>
     /// <param name="fingerprint">Of weights and numerics: equal ones give equal answers.</param>
@@ -66,16 +67,39 @@ public sealed class ChatService : IDisposable
     public int MostWaiting { get; }
 
     /// <summary>Waits for its turn.</summary>
-    /// <returns>Held while the answer is made; not acquired where too many wait already.</returns>
+    /// <returns>Held while the answer is made; null where too many wait already.</returns>
     /// <exception cref="OperationCanceledException">Who waited left.</exception>
-    public ValueTask<RateLimitLease> EnterAsync(CancellationToken cancellationToken) => _limiter.AcquireAsync(1, cancellationToken);
+    public async Task<IDisposable?> EnterAsync(CancellationToken cancellationToken)
+    {
+        RateLimitLease lease = await _limiter.AcquireAsync(1, cancellationToken);
+        if (lease.IsAcquired && _answers.TryAddCount())
+        {
+            return new Turn(lease, _answers);
+        }
 
+        lease.Dispose();
+        return null;
+    }
+
+    /// <summary>Waits for answers that are being made: they read weights that go next. Whoever asked them has been told to stop.</summary>
     public void Dispose()
     {
+        _answers.Signal();
+        _answers.Wait();
+        _answers.Dispose();
         _limiter.Dispose();
         _owned?.Dispose();
     }
 
     private static string FingerprintOf(string revision, string dtype) =>
         "fp_" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{revision}\n{dtype}\n{TorchRuntime.Numerics}")))[..16];
+
+    private sealed class Turn(RateLimitLease lease, CountdownEvent answers) : IDisposable
+    {
+        public void Dispose()
+        {
+            lease.Dispose();
+            answers.Signal();
+        }
+    }
 }

@@ -2,7 +2,6 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Security.Cryptography;
 using System.Text.Json;
-using System.Threading.RateLimiting;
 using MetaQuery.Client;
 using MetaQuery.Farm;
 using MetaQuery.Imaging;
@@ -44,7 +43,7 @@ internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hu
         }
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, hubs.Stopping);
-        using RateLimitLease turn = await EnterAsync(service, stop.Token);
+        using IDisposable turn = await EnterAsync(service, stop.Token);
         using ChatSession session = await Task.Run(() => service.Model.NewSession(chosen, hasImages), stop.Token); // may load what reads pictures
         var answer = new Answering(session, turns, stop.Token);
         await using (answer)
@@ -85,20 +84,14 @@ internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hu
             request.Temperature ?? 0, request.TopP ?? 1, unchecked((int)(seed ^ (seed >> 32))), request.MaxCompletionTokens ?? request.MaxTokens ?? DefaultMaxTokens, Stop: stop);
     }
 
-    private async Task<RateLimitLease> EnterAsync(ChatService service, CancellationToken left)
+    private async Task<IDisposable> EnterAsync(ChatService service, CancellationToken left)
     {
         using var limit = new CancellationTokenSource(options.RequestTimeout, time);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(left, limit.Token);
         try
         {
-            RateLimitLease turn = await service.EnterAsync(stop.Token);
-            if (turn.IsAcquired)
-            {
-                return turn;
-            }
-
-            turn.Dispose();
-            throw new ApiException(429, $"{service.MostWaiting} questions wait already", code: "queue_full", retryAfter: TimeSpan.FromSeconds(5));
+            return await service.EnterAsync(stop.Token)
+                ?? throw new ApiException(429, $"{service.MostWaiting} questions wait already", code: "queue_full", retryAfter: TimeSpan.FromSeconds(5));
         }
         catch (OperationCanceledException) when (limit.IsCancellationRequested && !left.IsCancellationRequested)
         {
