@@ -57,7 +57,7 @@ internal static class Failure
 
     internal static int CodeOf(Exception error) => error switch
     {
-        UsageException => ExitCodes.InvalidInput,
+        UsageException or Imaging.ImageFormatException => ExitCodes.InvalidInput,
         CheckpointException or PipelineException or TokenizerException or ChatTemplateException => ExitCodes.Model,
         FarmUnreachableException or FarmApiException { IsTransient: true } => ExitCodes.Unreachable,
         FarmApiException { Status: < 500 } => ExitCodes.InvalidInput,

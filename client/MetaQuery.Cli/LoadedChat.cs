@@ -6,18 +6,21 @@ namespace MetaQuery.Cli;
 /// <summary>Loads a model's language model alone, and asks it.</summary>
 internal static class LoadedChat
 {
-    public static IEnumerable<string> Ask(string folder, string? dtype, int threads, ChatOptions options, string question, CancellationToken stop)
+    public static IEnumerable<string> Ask(
+        string folder, string? dtype, int threads, ChatOptions options, string question, IReadOnlyList<PromptImage> images, CancellationToken stop)
     {
         torch.set_num_threads(threads);
-        var (decoder, tokenizer, template) = TextModel.LoadForChat(
-            MetaQueryModelFolder.Open(folder), dtype == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32);
-        using (decoder)
+        MetaQueryModelFolder opened = MetaQueryModelFolder.Open(folder);
+        using ChatModel model = ChatModel.Load(opened, dtype == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32);
+        if (images.Count > 0 && !model.ReadsImages)
         {
-            using var session = new ChatSession(decoder, tokenizer, template, options);
-            foreach (var piece in session.Ask(question, stop))
-            {
-                yield return piece;
-            }
+            throw new PipelineException($"{folder}: its language model reads no pictures; --image needs one with Qwen2.5-VL or LLaVA-OneVision");
+        }
+
+        using ChatSession session = model.NewSession(options, withImages: images.Count > 0);
+        foreach (string piece in session.Ask(question, images, stop))
+        {
+            yield return piece;
         }
     }
 }

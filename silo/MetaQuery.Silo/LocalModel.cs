@@ -103,6 +103,9 @@ public sealed class LocalModel : IFarmModel, IDisposable
     /// <summary>Pictures of prompts that went through the vision tower since the half that makes conditions was loaded, black ones included; 0 where there is none.</summary>
     public long PicturePasses => _halves.PicturePasses;
 
+    /// <summary>The frozen language model as it answers in text, over the same weights; null where that half is not loaded, comes and goes, or has no output head.</summary>
+    public ChatModel? Chat => _halves.Chat is { CanAnswer: true } chat ? chat : null;
+
     public IImageDenoiser CreateDenoiser() => _halves.HasImage
         ? new DenoiserHalf(_halves, Description.Images)
         : throw new InvalidOperationException("the half that makes pictures is not loaded");

@@ -50,6 +50,18 @@ internal sealed class ModelHalves : IDisposable
         }
     }
 
+    /// <summary>The language model as it answers in text; null where it is not loaded, or does not stay.</summary>
+    public ChatModel? Chat
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return Alternates ? null : _text.Value?.Chat;
+            }
+        }
+    }
+
     /// <summary>How often each half was loaded.</summary>
     public HalfLoads Loads
     {
@@ -154,6 +166,8 @@ internal sealed class ModelHalves : IDisposable
     private sealed class LoadedText(TextModel model) : IDisposable
     {
         public ConditionEncoder Encoder { get; } = new(model.Model, model.Prompt);
+
+        public ChatModel Chat => model.Chat;
 
         public long PicturePasses => model.Model.PicturePasses;
 

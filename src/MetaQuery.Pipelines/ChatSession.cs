@@ -8,13 +8,28 @@ using static TorchSharp.torch;
 
 namespace MetaQuery.Pipelines;
 
+/// <summary>Why an answer ended.</summary>
+public enum ChatEnd
+{
+    /// <summary>It has not ended, or was left before its end.</summary>
+    None,
+
+    /// <summary>The model ended its turn, or a text of <see cref="ChatOptions.Stop"/> came.</summary>
+    Stop,
+
+    /// <summary>It was cut after <see cref="ChatOptions.MaxNewTokens"/>, or the model's context is full.</summary>
+    Length,
+}
+
 /// <summary>How an answer's tokens are chosen.</summary>
 /// <param name="Temperature">0: always the most likely token. Otherwise logits are divided by it and a token is drawn.</param>
 /// <param name="TopP">A token is drawn among the most likely ones that together reach this probability.</param>
 /// <param name="Seed">Of the drawing; the same seed, the same answer.</param>
 /// <param name="MaxNewTokens">An answer is cut here.</param>
 /// <param name="SystemPrompt">Null: what the checkpoint's template puts there by itself.</param>
-public sealed record ChatOptions(double Temperature = 0, double TopP = 1, int Seed = 0, int MaxNewTokens = 512, string? SystemPrompt = null);
+/// <param name="Stop">An answer ends before the first of these texts, none of them empty. Null: none.</param>
+public sealed record ChatOptions(
+    double Temperature = 0, double TopP = 1, int Seed = 0, int MaxNewTokens = 512, string? SystemPrompt = null, IReadOnlyList<string>? Stop = null);
 
 /// <summary>A conversation with the frozen LLM, over its base token table: what image generation added has no part in it.</summary>
 /// <remarks>Keys and values of earlier turns are kept. Not thread-safe; several sessions may share a decoder.</remarks>
@@ -22,6 +37,8 @@ public sealed class ChatSession : IDisposable
 {
     // Ends of a turn that a checkpoint's config may not list.
     private static readonly string[] EndTokens = ["<|im_end|>", "<|endoftext|>", "<|eot_id|>"];
+
+    private const int PieceTokens = 512;
 
     private readonly CausalDecoder _decoder;
     private readonly Tokenizer _tokenizer;
@@ -32,26 +49,44 @@ public sealed class ChatSession : IDisposable
     private readonly List<ChatMessage> _messages = [];
     private readonly List<SeenImage> _images = []; // of all turns, in order
     private readonly VisionModel? _vision;
+    private readonly VisionFeatureCache? _features;
     private readonly List<long> _read = []; // ids; where a picture stands, its number, so that another picture is another text
     private readonly Continuation _continuation;
     private long _imageCount;
 
     /// <param name="decoder">Stays the caller's.</param>
     /// <param name="vision">Reads the pictures of questions; stays the caller's. Null: there can be none.</param>
-    public ChatSession(CausalDecoder decoder, Tokenizer tokenizer, ChatTemplate template, ChatOptions? options = null, VisionModel? vision = null)
+    /// <param name="features">Keeps pictures' states for other sessions; stays the caller's. Null: none are kept.</param>
+    /// <exception cref="PipelineException">The checkpoint has no output head.</exception>
+    public ChatSession(
+        CausalDecoder decoder, Tokenizer tokenizer, ChatTemplate template, ChatOptions? options = null, VisionModel? vision = null, VisionFeatureCache? features = null)
     {
         ArgumentNullException.ThrowIfNull(decoder);
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(template);
         (_decoder, _tokenizer, _turns, _options) = (decoder, tokenizer, new ChatTurns(template), options ?? new ChatOptions());
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.MaxNewTokens, nameof(options));
-        _vision = vision;
+        if (!decoder.HasHead)
+            throw new PipelineException("the checkpoint has no output head (lm_head.weight), as a MetaQuery checkpoint's MLLM has none: to chat, put the base model's weights into mllm/");
+        (_vision, _features) = (vision, features);
         _sampler = new TokenSampler(_options.Temperature, _options.TopP, _options.Seed);
         _ends = [.. decoder.Config.EndOfSequenceIds, .. EndTokens.Select(tokenizer.TokenToId).OfType<int>().Select(id => (long)id)];
         _continuation = new Continuation(decoder);
         if (_options.SystemPrompt is { } system)
             _messages.Add(_turns.Turn("system", system, isTrusted: true));
     }
+
+    /// <summary>Tokens of the whole conversation that the last answer was given to, pictures' among them.</summary>
+    public int PromptTokens { get; private set; }
+
+    /// <summary>Whether that conversation leaves no room for an answer in the model's context.</summary>
+    public bool IsFull => PromptTokens >= _decoder.Config.MaxPositionEmbeddings;
+
+    /// <summary>Tokens of the last answer so far.</summary>
+    public int AnswerTokens { get; private set; }
+
+    /// <summary>Why the last answer ended.</summary>
+    public ChatEnd End { get; private set; }
 
     /// <summary>Asks, and gives the answer in pieces as it comes. Special tokens in the question are read letter by letter.</summary>
     /// <exception cref="PipelineException">The conversation no longer fits the model's context.</exception>
@@ -65,9 +100,19 @@ public sealed class ChatSession : IDisposable
     {
         ArgumentNullException.ThrowIfNull(question);
         ArgumentNullException.ThrowIfNull(images);
-        if (images.Count > 0 && _vision is null)
-            throw new PipelineException($"the model reads no pictures, the question has {images.Count}");
-        return Answer(question, images, cancellationToken);
+        return Answer([new ChatTurn("user", [.. images.Select(ChatTurnPart.Of), ChatTurnPart.Of(question)])], cancellationToken);
+    }
+
+    /// <summary>Adds turns to the conversation, and answers them.</summary>
+    /// <param name="turns">In their order; control tokens in their texts are read letter by letter.</param>
+    /// <inheritdoc cref="Ask(string, IReadOnlyList{PromptImage}, CancellationToken)" path="/exception"/>
+    /// <exception cref="ChatTemplateException">The checkpoint's template refuses these turns.</exception>
+    public IEnumerable<string> Answer(IReadOnlyList<ChatTurn> turns, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(turns);
+        if (turns.Sum(turn => turn.Images.Count()) is > 0 and var count && _vision is null)
+            throw new PipelineException($"the model reads no pictures, the question has {count}");
+        return AnswerOrForget(turns, cancellationToken);
     }
 
     public void Dispose()
@@ -76,17 +121,17 @@ public sealed class ChatSession : IDisposable
         _images.ForEach(image => image.Features.Dispose());
     }
 
-    private IEnumerable<string> Answer(string question, IReadOnlyList<PromptImage> images, CancellationToken cancellationToken)
+    private IEnumerable<string> AnswerOrForget(IReadOnlyList<ChatTurn> turns, CancellationToken cancellationToken)
     {
         var (messages, before) = (_messages.Count, _images.Count);
         try
         {
-            foreach (var piece in AnswerTurn(question, images, cancellationToken))
+            foreach (var piece in AnswerTurns(turns, cancellationToken))
                 yield return piece;
         }
         finally
         {
-            // A turn that was not answered to its end is forgotten, with its pictures.
+            // Turns that were not answered to their end are forgotten, with their pictures.
             if (_messages.Count == messages)
             {
                 _images[before..].ForEach(image => image.Features.Dispose());
@@ -95,44 +140,69 @@ public sealed class ChatSession : IDisposable
         }
     }
 
-    private IEnumerable<string> AnswerTurn(string question, IReadOnlyList<PromptImage> images, CancellationToken cancellationToken)
+    private IEnumerable<string> AnswerTurns(IReadOnlyList<ChatTurn> turns, CancellationToken cancellationToken)
     {
-        var turn = _turns.Turn("user", question, isTrusted: false, images.Count);
-        foreach (var image in images)
-            _images.Add(new SeenImage(++_imageCount, _vision!.Encode(image.Read())));
-        var prompt = new Conversation(_tokenizer.EncodeToIds(_turns.Template.RenderSegments([.. _messages, turn], addGenerationPrompt: true)), _vision?.Tower.ImageTokenId, _images);
-        var room = _decoder.Config.MaxPositionEmbeddings - prompt.Count;
-        if (room < 1)
-            throw new PipelineException($"the conversation has {prompt.Count} tokens, the model takes {_decoder.Config.MaxPositionEmbeddings}");
-
-        var decoder = new IncrementalDecoder(_tokenizer);
-        var answer = new List<string>();
-        var next = Next(prompt);
-        for (var i = 0; i < Math.Min(room, _options.MaxNewTokens) && !_ends.Contains(next); i++)
+        (PromptTokens, AnswerTokens, End) = (0, 0, ChatEnd.None);
+        List<ChatMessage> added = [.. turns.Select(turn => _turns.Turn(turn, isTrusted: false))];
+        var ids = _tokenizer.EncodeToIds(_turns.Template.RenderSegments([.. _messages, .. added], addGenerationPrompt: true));
+        _ = RoomBehind(ids.Count); // before pictures are looked at
+        foreach (var image in turns.SelectMany(turn => turn.Images))
         {
-            if (decoder.Add(next) is { Length: > 0 } text)
+            cancellationToken.ThrowIfCancellationRequested();
+            _images.Add(new SeenImage(++_imageCount, Encode(image)));
+        }
+
+        var prompt = new Conversation(ids, _vision?.Tower.ImageTokenId, _images);
+        var room = RoomBehind(prompt.Count);
+        var decoder = new IncrementalDecoder(_tokenizer);
+        var stop = new StopTexts(_options.Stop ?? []);
+        var answer = new List<string>();
+        var next = Next(prompt, cancellationToken);
+        while (!_ends.Contains(next))
+        {
+            AnswerTokens++;
+            if (stop.Add(decoder.Add(next)) is { Length: > 0 } text)
             {
                 answer.Add(text);
                 yield return text;
             }
 
+            if (stop.HasCome)
+                break;
             cancellationToken.ThrowIfCancellationRequested();
+            if (AnswerTokens == Math.Min(room, _options.MaxNewTokens))
+            {
+                End = ChatEnd.Length; // without a pass for a token that would not be read
+                break;
+            }
+
             prompt.Add(next);
-            next = Next(prompt);
+            next = Next(prompt, cancellationToken);
         }
 
-        if (decoder.Finish() is { Length: > 0 } rest)
+        if (!stop.HasCome && stop.Add(decoder.Finish()) + stop.Finish() is { Length: > 0 } rest)
         {
             answer.Add(rest);
             yield return rest;
         }
 
-        _messages.Add(turn);
+        End = End == ChatEnd.None || stop.HasCome ? ChatEnd.Stop : End;
+        _messages.AddRange(added);
         _messages.Add(_turns.Turn("assistant", string.Concat(answer), isTrusted: false));
     }
 
+    private int RoomBehind(int tokens)
+    {
+        PromptTokens = tokens;
+        return !IsFull ? _decoder.Config.MaxPositionEmbeddings - tokens
+            : throw new PipelineException($"the conversation has {tokens} tokens, the model takes {_decoder.Config.MaxPositionEmbeddings}");
+    }
+
+    private ImageFeatures Encode(PromptImage image) =>
+        _features is null ? _vision!.Encode(image.Read()) : _features.GetOrEncode(image.Hash, () => _vision!.Encode(image.Read()));
+
     /// <summary>Reads what of the text is new since the last call, and chooses the token that follows.</summary>
-    private long Next(Conversation text)
+    private long Next(Conversation text, CancellationToken cancellationToken)
     {
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
@@ -140,53 +210,17 @@ public sealed class ChatSession : IDisposable
         var same = text.SameAs(_read);
         _continuation.Truncate(same);
         _read.RemoveRange(same, _read.Count - same);
-        var logits = _continuation.Read(text.From(same));
-        _read.AddRange(text.Keys.Skip(same));
-        return _sampler.Choose(logits.cpu().contiguous().data<float>().ToArray());
-    }
-
-    /// <param name="Number">Of the picture in this session.</param>
-    private sealed record SeenImage(long Number, ImageFeatures Features);
-
-    /// <summary>The whole text of a conversation, to which an answer's tokens are added.</summary>
-    private sealed class Conversation
-    {
-        private readonly List<long> _ids;
-        private readonly IReadOnlyList<PlacedImage> _placed;
-
-        public Conversation(IReadOnlyList<int> ids, long? imageTokenId, List<SeenImage> images)
+        while (true)
         {
-            long[] wide = [.. ids.Select(id => (long)id)];
-            var prompt = imageTokenId is { } token ? PromptTokens.Expand(wide, token, [.. images.Select(image => image.Features)]) : new PromptTokens(wide);
-            (_ids, _placed) = ([.. prompt.Ids], prompt.Images);
-            Keys = [.. prompt.Ids];
-            foreach (var (place, image) in prompt.Images.Zip(images))
-            {
-                for (var i = 0; i < place.Features.Tokens; i++)
-                    Keys[place.Start + i] = -image.Number;
-            }
+            // In pieces, so that whoever leaves need not be read to the end.
+            var end = text.PieceEnd(same, PieceTokens);
+            using var piece = NewDisposeScope();
+            var logits = _continuation.Read(text.Between(same, end));
+            _read.AddRange(text.Keys[same..end]);
+            if (end == text.Count)
+                return _sampler.Choose(logits.cpu().contiguous().data<float>().ToArray());
+            cancellationToken.ThrowIfCancellationRequested();
+            same = end;
         }
-
-        /// <summary>Ids, and the negative numbers of pictures.</summary>
-        public List<long> Keys { get; }
-
-        public int Count => _ids.Count;
-
-        public void Add(long id)
-        {
-            _ids.Add(id);
-            Keys.Add(id);
-        }
-
-        /// <returns>How many tokens at the beginning are those that were read; a token is always left, and a picture is never cut.</returns>
-        public int SameAs(List<long> read)
-        {
-            var same = read.Zip(Keys).TakeWhile(pair => pair.First == pair.Second).Count();
-            same = Math.Min(same, Keys.Count - 1);
-            return _placed.FirstOrDefault(image => image.Start < same && same < image.Start + image.Features.Tokens)?.Start ?? same;
-        }
-
-        public PromptTokens From(int start) =>
-            new([.. _ids.Skip(start)], [.. _placed.Where(image => image.Start >= start).Select(image => image with { Start = image.Start - start })]);
     }
 }

@@ -52,7 +52,8 @@ public sealed class ConditionEncoder : IDisposable
         Encode(Prompts(captions), cancellationToken);
 
     /// <summary>The conditions of prompts, in their order, as they are cached and handed to a denoiser.</summary>
-    /// <returns>Per prompt [N, D] in bfloat16, little-endian, row by row.</returns>
+    /// <returns>Per prompt [N, D] in bfloat16, little-endian, row by row. Without queries the prompt's tokens, and behind them rows of zeros, for which a
+    /// denoiser has no tokens.</returns>
     /// <exception cref="OperationCanceledException">Between two batches after <paramref name="cancellationToken"/> fires.</exception>
     /// <exception cref="PipelineException">There are pictures, and the model reads none; or a prompt is longer than the model takes.</exception>
     /// <exception cref="ImageFormatException">The model's processor refuses a picture (<see cref="Check"/> tells before).</exception>
@@ -96,7 +97,7 @@ public sealed class ConditionEncoder : IDisposable
     public void Check(int widthPixels, int heightPixels) => _model.Vision.Processor.Check(heightPixels, widthPixels);
 
     /// <summary>Bytes of one condition.</summary>
-    public int ConditionBytes => _model.NumMetaqueries * _model.Connector.OutputSize * sizeof(ushort);
+    public int ConditionBytes => _model.ConditionTokens * _model.Connector.OutputSize * sizeof(ushort);
 
     public void Dispose()
     {
@@ -118,7 +119,7 @@ public sealed class ConditionEncoder : IDisposable
     {
         var ids = _prompt.Encode(prompt.Caption, prompt.Images.Count);
         if (prompt.Images.Count == 0)
-            return new PromptTokens(ids);
+            return Fitting(new PromptTokens(ids));
         var vision = _model.Vision;
         var images = new List<ImageFeatures>(prompt.Images.Count);
         foreach (var image in prompt.Images)
@@ -129,12 +130,17 @@ public sealed class ConditionEncoder : IDisposable
 
         var tokens = PromptTokens.Expand(ids, vision.Tower.ImageTokenId, images);
         var most = _model.Decoder.Config.MaxPositionEmbeddings;
-        return tokens.Ids.Length + _model.NumMetaqueries < most ? tokens
+        return tokens.Ids.Length + _model.NumMetaqueries < most ? Fitting(tokens)
             : throw new PipelineException($"the prompt has {tokens.Ids.Length} tokens with its {images.Count} images, the model takes {most - _model.NumMetaqueries - 1}");
     }
 
+    private PromptTokens Fitting(PromptTokens tokens) => _model.NumMetaqueries > 0 || tokens.Ids.Length <= _model.ConditionTokens ? tokens
+        : throw new PipelineException($"the prompt has {tokens.Ids.Length} tokens, a condition of this model has room for {_model.ConditionTokens} (max_condition_tokens)");
+
     private Row Layout(int index, PromptTokens tokens)
     {
+        if (_model.NumMetaqueries == 0)
+            return new Row(index, tokens, HasPrefix: false, PaddedLength: 0); // the prefix's tokens are part of the condition
         var prefix = _prompt.SharedPrefix.Count;
         var hasPrefix = prefix > 0 && tokens.Ids.Length > prefix && tokens.Ids.Take(prefix).SequenceEqual(_prompt.SharedPrefix);
         var rest = hasPrefix ? tokens.From(prefix) : tokens;
@@ -163,8 +169,9 @@ public sealed class ConditionEncoder : IDisposable
                 cancellationToken.ThrowIfCancellationRequested();
                 using var inference = inference_mode();
                 using var scope = NewDisposeScope();
-                var states = QueryStates(batch);
-                receive(states, new Batch(batch, _model.Connector.Forward(states)));
+                var states = _model.NumMetaqueries == 0 ? _model.PromptStates(batch[0].Tokens) : QueryStates(batch);
+                var condition = _model.Connector.Forward(states);
+                receive(states, new Batch(batch, _model.NumMetaqueries > 0 ? condition : nn.functional.pad(condition, [0, 0, 0, _model.ConditionTokens - condition.shape[1]])));
                 Interlocked.Add(ref _passes, batch.Length);
             }
         }
@@ -181,7 +188,7 @@ public sealed class ConditionEncoder : IDisposable
         foreach (var row in rows)
         {
             var length = row.Tokens.Ids.Length + _model.NumMetaqueries + 1;
-            if (batch.Count == _batchSize || (batch.Count > 0 && _model.Decoder.IsPacked && tokens + length > _options.MaxBatchTokens))
+            if (batch.Count == (_model.NumMetaqueries > 0 ? _batchSize : 1) || (batch.Count > 0 && _model.Decoder.IsPacked && tokens + length > _options.MaxBatchTokens))
             {
                 yield return [.. batch];
                 batch.Clear();

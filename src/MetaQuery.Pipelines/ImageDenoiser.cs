@@ -167,7 +167,13 @@ public sealed class ImageDenoiser : IDisposable
             values[i] = BitConverter.UInt32BitsToSingle((uint)bits << 16);
         }
 
-        return velocity.Prepare(values, values.Length / channels);
+        var tokens = values.Length / channels;
+        while (model.HasVariableConditions && tokens > 1 && !values.AsSpan((tokens - 1) * channels, channels).ContainsAnyExcept(0f))
+        {
+            tokens--;
+        }
+
+        return velocity.Prepare(values.AsSpan(0, tokens * channels), tokens);
     });
 
     private void Check(ImageBatch batch)

@@ -1,4 +1,5 @@
 using MetaQuery.Models.Checkpoints;
+using MetaQuery.Models.Connector;
 
 namespace MetaQuery.Pipelines;
 
@@ -8,8 +9,33 @@ public sealed record MetaQueryConfig
     /// <summary>The MLLM: a GGUF file or a transformers folder, relative to the model folder.</summary>
     public required string Mllm { get; init; }
 
-    /// <summary>N, the number of query tokens.</summary>
+    /// <summary>The reference's names of what its parts were downloaded from; a part that has no folder of its own is looked for under them.</summary>
+    public string? MllmId { get; init; }
+
+    public string? DiffusionModelId { get; init; }
+
+    public string? VaeId { get; init; }
+
+    public string? SchedulerId { get; init; }
+
+    /// <summary>Whether config.json says that the MLLM was not trained: its layers are then the base model's, whichever file they are read from.</summary>
+    public bool IsMllmFrozen { get; init; }
+
+    /// <summary>N, the number of query tokens; 0: a condition is made of the prompt's own tokens, as the last layer leaves them.</summary>
     public required int NumMetaqueries { get; init; }
+
+    /// <summary>Whether the queries were never trained: they are then drawn from <see cref="QuerySeed"/>, whatever the checkpoint holds.</summary>
+    public bool HasRandomQueries { get; init; }
+
+    public ulong QuerySeed { get; init; }
+
+    /// <summary>Tokens that a condition of prompt tokens has room for (<see cref="NumMetaqueries"/> 0).</summary>
+    public int MaxConditionTokens { get; init; }
+
+    /// <summary>Rows of a condition: N, or the room for a prompt's tokens.</summary>
+    public int ConditionTokens => NumMetaqueries > 0 ? NumMetaqueries : MaxConditionTokens;
+
+    public ConnectorKind ConnectorKind { get; init; } = ConnectorKind.EncoderProjection;
 
     public required int ConnectorNumHiddenLayers { get; init; }
 
@@ -54,17 +80,28 @@ public sealed record MetaQueryConfig
         var json = ConfigFile.Open(path);
         if (json.String("model_type", "metaquery") is var type and not "metaquery")
             throw json.Error("model_type", $"is \"{type}\", a model folder's is \"metaquery\"");
+        var maxText = AtLeast(1, "max_input_text_tokens", json.Int32("max_input_text_tokens", 256));
         return new MetaQueryConfig
         {
             Mllm = json.String("mllm", "mllm"),
-            NumMetaqueries = AtLeast(1, "num_metaqueries", json.Int32("num_metaqueries")),
+            MllmId = json.OptionalString("mllm_id"),
+            DiffusionModelId = json.OptionalString("diffusion_model_id"),
+            VaeId = json.OptionalString("vae_id"),
+            SchedulerId = json.OptionalString("scheduler_id"),
+            IsMllmFrozen = json.Has("modules_to_freeze") && json.Strings("modules_to_freeze").Contains("model.mllm_backbone", StringComparer.Ordinal),
+            NumMetaqueries = AtLeast(0, "num_metaqueries", json.Int32("num_metaqueries")),
             ConnectorNumHiddenLayers = AtLeast(0, "connector_num_hidden_layers", json.Int32("connector_num_hidden_layers", 24)),
             MllmHiddenSize = Positive("mllm_hidden_size"),
             ConnectorHiddenSize = Positive("connector_hidden_size"),
             ConnectorNumAttentionHeads = Positive("connector_num_attention_heads"),
             ConnectorIntermediateSize = Positive("connector_intermediate_size"),
             ConditionChannels = Positive("condition_channels") ?? Positive("caption_channels"),
-            MaxInputTextTokens = AtLeast(1, "max_input_text_tokens", json.Int32("max_input_text_tokens", 256)),
+            MaxInputTextTokens = maxText,
+            // the template's own tokens are some dozens; a picture's some hundreds, which whoever has them states
+            MaxConditionTokens = AtLeast(1, "max_condition_tokens", json.Int32("max_condition_tokens", maxText + 256)),
+            HasRandomQueries = OneOf("queries", "learned", "random") == 1,
+            QuerySeed = (ulong)Math.Max(0, json.Int64("query_seed", 0)),
+            ConnectorKind = (ConnectorKind)OneOf("connector_type", "enc-proj", "proj-enc"),
             SystemPrompt = json.String("system_prompt", DefaultSystemPrompt),
             InputSize = Positive("input_size"),
             InChannels = Positive("in_channels"),
@@ -73,6 +110,9 @@ public sealed record MetaQueryConfig
             DefaultNumInferenceSteps = AtLeast(1, "default_num_inference_steps", json.Int32("default_num_inference_steps", 30)),
             DefaultGuidanceScale = json.Double("default_guidance_scale", 3.0),
         };
+
+        int OneOf(string name, params string[] values) =>
+            Array.IndexOf(values, json.String(name, values[0])) is >= 0 and var index ? index : throw json.Error(name, $"is \"{json.String(name)}\", it must be {string.Join(" or ", values)}");
 
         int? Positive(string name) => json.Has(name) ? AtLeast(1, name, json.Int32(name)) : null;
 

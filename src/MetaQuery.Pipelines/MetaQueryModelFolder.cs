@@ -11,17 +11,17 @@ namespace MetaQuery.Pipelines;
 public sealed record ModelFile(string Path, long Bytes, string Sha256);
 
 /// <summary>A MetaQuery model on disk: config.json, the MLLM, queries and connector (metaquery.safetensors or model.safetensors),
-/// transformer/ (Sana) or unet/ (Stable Diffusion), vae/ and scheduler/. Opening it finds and checks the parts; it loads no weights.</summary>
+/// transformer/ (Sana) or unet/ (Stable Diffusion), vae/ and scheduler/; a checkpoint of the reference holds the parts' weights itself. Opening it finds
+/// and checks the parts; it loads no weights.</summary>
 public sealed class MetaQueryModelFolder
 {
-    private static readonly string[] CheckpointNames = ["metaquery.safetensors", "model.safetensors", "model.safetensors.index.json"];
     private static readonly string[] WeightEndings = [".safetensors", ".gguf", ".json", ".txt", ".jinja", ".gz"];
 
     private readonly Lazy<IReadOnlyList<ModelFile>> _files;
 
-    private MetaQueryModelFolder(string folder, MetaQueryConfig config, string mllm, string checkpoint)
+    private MetaQueryModelFolder(string folder, MetaQueryConfig config, string mllm, string checkpoint, string network, string vae, string scheduler)
     {
-        (Folder, Config, MllmPath, CheckpointPath) = (folder, config, mllm, checkpoint);
+        (Folder, Config, MllmPath, CheckpointPath, NetworkFolder, VaeFolder, SchedulerFolder) = (folder, config, mllm, checkpoint, network, vae, scheduler);
         _files = new Lazy<IReadOnlyList<ModelFile>>(ReadFiles);
     }
 
@@ -42,11 +42,11 @@ public sealed class MetaQueryModelFolder
     public string CheckpointPath { get; }
 
     /// <summary>The diffusion network: transformer/, or unet/ where there is one.</summary>
-    public string NetworkFolder => Path.Combine(Folder, File.Exists(Path.Combine(Folder, "unet", "config.json")) ? "unet" : "transformer");
+    public string NetworkFolder { get; }
 
-    public string VaeFolder => Path.Combine(Folder, "vae");
+    public string VaeFolder { get; }
 
-    public string SchedulerFolder => Path.Combine(Folder, "scheduler");
+    public string SchedulerFolder { get; }
 
     /// <summary>Every file that shapes a result, by path. Read in full the first time it is asked for.</summary>
     /// <exception cref="CheckpointException">A file cannot be read.</exception>
@@ -58,7 +58,7 @@ public sealed class MetaQueryModelFolder
 
     /// <summary>SHA-256 over all that turns a condition into a picture: configuration, transformer, autoencoder, scheduler.</summary>
     /// <exception cref="CheckpointException">A file cannot be read.</exception>
-    public string ImageRevision => Digest(Files.Where(file => IsImagePart(file) || file.Path == "config.json"));
+    public string ImageRevision => Digest(Files.Where(file => IsImagePart(file) || file.Path == "config.json" || (IsOwn(file) && HoldsImageWeights())));
 
     /// <summary>SHA-256 over the whole model.</summary>
     /// <exception cref="CheckpointException">A file cannot be read.</exception>
@@ -72,26 +72,23 @@ public sealed class MetaQueryModelFolder
         if (!Directory.Exists(folder))
             throw new CheckpointException($"{folder}: there is no such model folder");
         var config = MetaQueryConfig.Read(Path.Combine(folder, "config.json"));
-        var mllm = Path.GetFullPath(Path.Combine(folder, config.Mllm));
-        if (!File.Exists(mllm) && !File.Exists(Path.Combine(mllm, "config.json")))
-            throw new CheckpointException($"{folder}: config.json names the MLLM \"{config.Mllm}\", which is neither a GGUF file nor a folder with a config.json");
-        var checkpoint = CheckpointNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
-            ?? throw new CheckpointException($"{folder}: holds none of {string.Join(", ", CheckpointNames)}, where the queries and the connector would be");
-        foreach (var part in new[] { "vae/config.json", "scheduler/scheduler_config.json" })
+        var parts = ModelFolderParts.Find(folder, config);
+        var mllm = parts.Mllm
+            ?? throw new CheckpointException($"{folder}: config.json names the MLLM \"{config.Mllm}\", which is neither a GGUF file nor a folder with a config.json");
+        var checkpoint = parts.Checkpoint
+            ?? throw new CheckpointException($"{folder}: holds none of {string.Join(", ", ModelFolderParts.CheckpointNames)}, where the queries and the connector would be");
+        foreach (var (part, found) in new[] { ("vae/config.json", parts.Vae), ("scheduler/scheduler_config.json", parts.Scheduler) })
         {
-            if (!File.Exists(Path.Combine(folder, part)))
+            if (found is null)
                 throw new CheckpointException($"{folder}: {part} is missing");
         }
 
-        switch (new[] { "transformer", "unet" }.Count(part => File.Exists(Path.Combine(folder, part, "config.json"))))
+        return parts.Networks switch
         {
-            case 0:
-                throw new CheckpointException($"{folder}: transformer/config.json is missing, and unet/config.json too: one of them is needed");
-            case 2:
-                throw new CheckpointException($"{folder}: has both transformer/ and unet/, one diffusion network is needed");
-        }
-
-        return new MetaQueryModelFolder(folder, config, mllm, checkpoint);
+            [] => throw new CheckpointException($"{folder}: transformer/config.json is missing, and unet/config.json too: one of them is needed"),
+            [var network] => new MetaQueryModelFolder(folder, config, mllm, checkpoint, network, parts.Vae!, parts.Scheduler!),
+            _ => throw new CheckpointException($"{folder}: has both transformer/ and unet/, one diffusion network is needed"),
+        };
     }
 
     /// <summary>Opens the checkpoint that holds the new token rows and the connector.</summary>
@@ -99,9 +96,32 @@ public sealed class MetaQueryModelFolder
     public WeightSource OpenCheckpoint() =>
         CheckpointPath.EndsWith(".json", StringComparison.Ordinal) ? ShardedSafetensors.Open(CheckpointPath) : SafetensorsFile.Open(CheckpointPath);
 
-    private static bool IsImagePart(ModelFile file) =>
-        file.Path.StartsWith("transformer/", StringComparison.Ordinal) || file.Path.StartsWith("unet/", StringComparison.Ordinal) || file.Path.StartsWith("vae/", StringComparison.Ordinal)
-        || file.Path.StartsWith("scheduler/", StringComparison.Ordinal);
+    /// <summary>Opens the diffusion network's weights: the checkpoint's own, which were trained with the queries, else its folder's.</summary>
+    /// <exception cref="CheckpointException">There are none, or they are malformed.</exception>
+    public PartWeights OpenNetworkWeights() => OpenPart(PartWeights.NetworkPrefix, NetworkFolder);
+
+    /// <summary>Opens the autoencoder's weights: the checkpoint's own, else its folder's.</summary>
+    /// <inheritdoc cref="OpenNetworkWeights" path="/exception"/>
+    public PartWeights OpenVaeWeights() => OpenPart(PartWeights.VaePrefix, VaeFolder);
+
+    private PartWeights OpenPart(string prefix, string folder)
+    {
+        var checkpoint = OpenCheckpoint();
+        if (PartWeights.Holds(checkpoint, prefix))
+            return new PartWeights(checkpoint, prefix);
+        checkpoint.Dispose();
+        return new PartWeights(HuggingFaceFolder.Open(folder).OpenWeights());
+    }
+
+    private bool HoldsImageWeights()
+    {
+        using var checkpoint = OpenCheckpoint();
+        return PartWeights.Holds(checkpoint, PartWeights.NetworkPrefix) || PartWeights.Holds(checkpoint, PartWeights.VaePrefix);
+    }
+
+    private bool IsImagePart(ModelFile file) => Path.GetDirectoryName(Path.GetFullPath(Path.Combine(Folder, file.Path))) is { } part && (part == NetworkFolder || part == VaeFolder || part == SchedulerFolder);
+
+    private bool IsOwn(ModelFile file) => !file.Path.Contains('/', StringComparison.Ordinal) && file.Path.EndsWith(".safetensors", StringComparison.Ordinal);
 
     private static string Digest(IEnumerable<ModelFile> files)
     {

@@ -3,6 +3,7 @@ using MetaQuery.Models.Connector;
 using MetaQuery.Models.Mllm;
 using MetaQuery.Models.Vision;
 using MetaQuery.Pipelines.Vision;
+using MetaQuery.Sampling;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -23,26 +24,34 @@ public sealed class MllmInContext : IDisposable
     private const string GrownTableKey = "model.embed_tokens.weight";
 
     private readonly Lazy<VisionModel?> _vision;
+    private readonly Tensor? _newRows;
 
     /// <param name="decoder">Owned from here on.</param>
-    /// <param name="newRows">[N + 2, C], float32; owned from here on.</param>
+    /// <param name="newRows">[N + 2, C], float32; owned from here on. Null: there are no queries, and a condition is made of the prompt's own tokens.</param>
     /// <param name="connector">Owned from here on.</param>
     /// <param name="vision">Loads what reads pictures when the first one comes; what it gives is owned from here on. Null, or giving null: there is none.</param>
-    public MllmInContext(CausalDecoder decoder, Tensor newRows, MetaQueryConnector connector, Func<VisionModel?>? vision = null)
+    /// <param name="maxConditionTokens">Without queries: tokens that a condition has room for.</param>
+    public MllmInContext(CausalDecoder decoder, Tensor? newRows, MetaQueryConnector connector, Func<VisionModel?>? vision = null, int maxConditionTokens = 0)
     {
-        ArgumentNullException.ThrowIfNull(newRows);
-        (Decoder, NewRows, Connector, NumMetaqueries) = (decoder, newRows, connector, checked((int)newRows.shape[0] - Brackets));
+        (Decoder, _newRows, Connector, NumMetaqueries) = (decoder, newRows, connector, newRows is null ? 0 : checked((int)newRows.shape[0] - Brackets));
+        ConditionTokens = newRows is null ? maxConditionTokens : NumMetaqueries;
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(ConditionTokens, newRows is null ? nameof(maxConditionTokens) : nameof(newRows));
         _vision = new Lazy<VisionModel?>(vision ?? (static () => null));
     }
 
     public CausalDecoder Decoder { get; }
 
     /// <summary>[N + 2, C], float32: &lt;begin_of_img&gt;, &lt;end_of_img&gt;, &lt;img0&gt; … &lt;imgN-1&gt;. The decoder being causal, &lt;end_of_img&gt; moves nothing.</summary>
-    public Tensor NewRows { get; }
+    /// <exception cref="InvalidOperationException">There are no queries.</exception>
+    public Tensor NewRows => _newRows ?? throw new InvalidOperationException("the model has no queries: its conditions are made of prompts' own tokens");
 
     public MetaQueryConnector Connector { get; }
 
+    /// <summary>N; 0 where a condition is made of the prompt's own tokens.</summary>
     public int NumMetaqueries { get; }
+
+    /// <summary>Rows of a condition: N, or the room for a prompt's tokens.</summary>
+    public int ConditionTokens { get; }
 
     /// <summary>What reads pictures; loaded when it is first asked for.</summary>
     /// <exception cref="PipelineException">The MLLM has no vision tower that is built here.</exception>
@@ -68,6 +77,19 @@ public sealed class MllmInContext : IDisposable
             ? table.Load(NewRowsKey, [count, decoder.HiddenSize], ScalarType.Float32)
             : table.Load(GrownTableKey, [decoder.VocabularySize + count, decoder.HiddenSize], ScalarType.Float32).narrow(0, decoder.VocabularySize, count).clone();
         return (device is null ? rows : rows.to(device)).DetachFromDisposeScope();
+    }
+
+    /// <summary>Rows of queries that were never trained: normal, as transformers draws the rows of a table (0.02), a function of the seed.</summary>
+    /// <returns>[N + 2, C], float32.</returns>
+    public static Tensor DrawNewRows(DecoderConfig decoder, int numMetaqueries, ulong seed, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(decoder);
+        const float InitializerRange = 0.02f; // Qwen2Config and LlamaConfig, transformers 4.49
+        var values = new float[checked((numMetaqueries + Brackets) * decoder.HiddenSize)];
+        CounterNoise.Fill(seed, sample: 0, values);
+        for (var i = 0; i < values.Length; i++)
+            values[i] *= InitializerRange;
+        return tensor(values, [numMetaqueries + Brackets, decoder.HiddenSize], device: device ?? CPU).DetachFromDisposeScope();
     }
 
     /// <summary>Hidden states of the query tokens behind prompts.</summary>
@@ -133,6 +155,22 @@ public sealed class MllmInContext : IDisposable
         return stack([.. offsets.Skip(1).Select(end => hidden.narrow(0, end - NumMetaqueries, NumMetaqueries))], 0).MoveToOuterDisposeScope();
     }
 
+    /// <summary>Hidden states of a prompt's own tokens, by a model without queries.</summary>
+    /// <param name="prompt">All of it.</param>
+    /// <returns>[1, tokens, C], float32, after the last norm. Gradients can flow where the decoder is not packed.</returns>
+    public Tensor PromptStates(PromptTokens prompt)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        using var scope = NewDisposeScope();
+        long length = prompt.Ids.Length;
+        var axes = HasAxes([prompt]) ? Axes(prompt, 0).Of(0, length) : null;
+        if (Decoder.IsPacked)
+            return Decoder.ForwardSequences(prompt.Embed(Decoder), [0, length], positions: axes).unsqueeze(0).MoveToOuterDisposeScope();
+        var mask = ones([1, length], dtype: ScalarType.Int64, device: Decoder.Device);
+        var positions = axes?.unsqueeze(1).to(Decoder.Device) ?? Attention.Positions(mask);
+        return Decoder.Forward(prompt.Embed(Decoder).unsqueeze(0), positions, Attention.CausalMask(mask, length)).MoveToOuterDisposeScope();
+    }
+
     /// <summary>Ids of the new tokens as the reference numbers them, behind the decoder's table, closed by the end of the turn.</summary>
     public IEnumerable<long> NewTokenIds()
     {
@@ -143,7 +181,7 @@ public sealed class MllmInContext : IDisposable
     public void Dispose()
     {
         Decoder.Dispose();
-        NewRows.Dispose();
+        _newRows?.Dispose();
         Connector.Dispose();
         if (_vision.IsValueCreated)
             _vision.Value?.Dispose();

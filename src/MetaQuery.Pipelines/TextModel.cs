@@ -20,8 +20,15 @@ public sealed record TextModelTraits(string TemplateSource, int ConditionBytes, 
 /// <summary>A model folder's first half, loaded: MLLM, queries, connector, tokenizer and chat template.</summary>
 public sealed class TextModel : IDisposable
 {
-    private TextModel(MllmInContext model, Tokenizer tokenizer, ChatTemplate template, MetaQueryConfig config) =>
-        (Model, Tokenizer, Template, Prompt) = (model, tokenizer, template, new MetaQueryPrompt(tokenizer, template, config.SystemPrompt, config.MaxInputTextTokens));
+    private readonly CausalDecoder _decoder;
+
+    private TextModel(CausalDecoder decoder, MllmInContext model, Tokenizer tokenizer, ChatTemplate template, MetaQueryModelFolder folder)
+    {
+        var config = folder.Config;
+        (_decoder, Model, Tokenizer, Template) = (decoder, model, tokenizer, template);
+        Prompt = new MetaQueryPrompt(tokenizer, template, config.SystemPrompt, config.MaxInputTextTokens, hasNewTokens: config.NumMetaqueries > 0);
+        Chat = new ChatModel(decoder, tokenizer, template, HasVision(folder) ? () => model.Vision.WithProcessor(ProcessorForPrompts(folder, forConditions: false)) : null, ownsDecoder: false);
+    }
 
     public MllmInContext Model { get; }
 
@@ -30,6 +37,9 @@ public sealed class TextModel : IDisposable
     public ChatTemplate Template { get; }
 
     public MetaQueryPrompt Prompt { get; }
+
+    /// <summary>The same weights, answering in text.</summary>
+    public ChatModel Chat { get; }
 
     /// <param name="dtype">What the matrix products run in: float32 or bfloat16.</param>
     /// <param name="packed">For inference on the CPU: packed weights and fused kernels; null: wherever <paramref name="device"/> is the CPU.</param>
@@ -48,11 +58,19 @@ public sealed class TextModel : IDisposable
         {
             var decoder = LoadDecoder(folder, checkpoint, config, dtype, device, isPacked);
             owned.Push(decoder);
-            var rows = MllmInContext.LoadNewRows(checkpoint, config, folder.Config.NumMetaqueries, device);
-            owned.Push(rows);
-            var connector = new MetaQueryConnector(ReadConnectorConfig(folder.Config, config, checkpoint), checkpoint.WithPrefix("model."), dtype, device, isPacked);
+            var prompts = CheckpointWeights.WithPromptTable(folder, checkpoint, decoder);
+            if (prompts != decoder)
+                owned.Push(prompts);
+            var rows = ReadNewRows(folder.Config, config, checkpoint, device);
+            if (rows is not null)
+                owned.Push(rows);
+            var connectorConfig = ReadConnectorConfig(folder.Config, config, checkpoint);
+            var weights = checkpoint.WithPrefix("model.");
+            ShapeProbe.Demand(weights, source => new MetaQueryConnector(connectorConfig, source).Dispose());
+            var connector = new MetaQueryConnector(connectorConfig, weights, dtype, device, isPacked);
             owned.Push(connector);
-            return new TextModel(new MllmInContext(decoder, rows, connector, VisionOf(folder, dtype, device, isPacked)), tokenizer, template, folder.Config);
+            var model = new MllmInContext(prompts, rows, connector, VisionOf(folder, dtype, device, isPacked), folder.Config.MaxConditionTokens);
+            return new TextModel(decoder, model, tokenizer, template, folder);
         }
         catch
         {
@@ -72,9 +90,8 @@ public sealed class TextModel : IDisposable
         using var checkpoint = folder.OpenCheckpoint();
         Check(folder, config);
         return new TextModelTraits(
-            template.Source, folder.Config.NumMetaqueries * ReadConnectorConfig(folder.Config, config, checkpoint).OutputSize * sizeof(ushort),
-            folder.IsGguf || MllmKinds.Of(HuggingFaceFolder.Open(folder.MllmPath).ReadConfig()) is var kind && kind == MllmKind.Text
-                ? null : ImageProcessors.Read(kind, folder.MllmPath, forConditions: true));
+            template.Source, folder.Config.ConditionTokens * ReadConnectorConfig(folder.Config, config, checkpoint).OutputSize * sizeof(ushort),
+            HasVision(folder) ? ProcessorForPrompts(folder, forConditions: true) : null);
     }
 
     /// <summary>Loads the frozen LLM alone, to chat with.</summary>
@@ -97,7 +114,29 @@ public sealed class TextModel : IDisposable
         return VisionOf(folder, dtype, device, device is null or { type: DeviceType.CPU }, forConditions: false)?.Invoke();
     }
 
-    public void Dispose() => Model.Dispose();
+    public void Dispose()
+    {
+        Chat.Dispose();
+        Model.Dispose();
+        if (Model.Decoder != _decoder)
+            _decoder.Dispose();
+    }
+
+    private static Tensor? ReadNewRows(MetaQueryConfig config, DecoderConfig decoder, WeightSource checkpoint, Device? device) => config switch
+    {
+        { NumMetaqueries: 0 } => null,
+        { HasRandomQueries: true } => MllmInContext.DrawNewRows(decoder, config.NumMetaqueries, config.QuerySeed, device),
+        _ => MllmInContext.LoadNewRows(checkpoint, decoder, config.NumMetaqueries, device),
+    };
+
+    /// <summary>Whether the MLLM has a vision tower that is built here; no weights are read.</summary>
+    internal static bool HasVision(MetaQueryModelFolder folder) => !folder.IsGguf && MllmKinds.Of(HuggingFaceFolder.Open(folder.MllmPath).ReadConfig()) != MllmKind.Text;
+
+    private static IImageProcessor ProcessorForPrompts(MetaQueryModelFolder folder, bool forConditions)
+    {
+        var mllm = HuggingFaceFolder.Open(folder.MllmPath);
+        return ImageProcessors.Read(MllmKinds.Of(mllm.ReadConfig()), mllm.Path, forConditions);
+    }
 
     private static (DecoderConfig Config, Tokenizer Tokenizer, ChatTemplate Template) ReadText(MetaQueryModelFolder folder)
     {
@@ -127,14 +166,16 @@ public sealed class TextModel : IDisposable
         if (folder.IsGguf)
         {
             using var file = GgufFile.Open(folder.MllmPath, Environment.ProcessorCount).AsHuggingFace();
+            ShapeProbe.Demand(file, source => CausalDecoder.Load(config, source).Dispose());
             return CausalDecoder.Load(config, file, dtype, device, packed);
         }
 
-        var mllm = HuggingFaceFolder.Open(folder.MllmPath);
-        if (mllm.HasWeights())
+        if (!CheckpointWeights.HoldsMllm(folder, checkpoint))
         {
-            using var weights = mllm.OpenWeights();
-            return CausalDecoder.Load(config, weights.WithPrefix(MllmKinds.DecoderPrefix(weights)), dtype, device, packed);
+            using var weights = HuggingFaceFolder.Open(folder.MllmPath).OpenWeights();
+            var decoder = weights.WithPrefix(MllmKinds.DecoderPrefix(weights));
+            ShapeProbe.Demand(decoder, source => CausalDecoder.Load(config, source).Dispose());
+            return CausalDecoder.Load(config, decoder, dtype, device, packed);
         }
 
         // A full checkpoint of the reference: the MLLM's layers lie in it, under a table whose old rows weight decay has shrunk.
@@ -150,6 +191,7 @@ public sealed class TextModel : IDisposable
         var mllm = checkpoint.WithPrefix(MllmInContext.Backbone);
         var backbone = mllm.WithPrefix(MllmKinds.DecoderPrefix(mllm));
         var rows = checked((int)backbone.Describe("model.embed_tokens.weight").Shape[0]);
+        ShapeProbe.Demand(backbone, source => CausalDecoder.Load(config, source, withHead: false, tableRows: rows).Dispose());
         return CausalDecoder.Load(config, backbone, dtype, device, packed, withHead: config.TieWordEmbeddings, tableRows: rows);
     }
 
@@ -157,16 +199,19 @@ public sealed class TextModel : IDisposable
     private static Func<VisionModel?>? VisionOf(MetaQueryModelFolder folder, ScalarType dtype, Device? device, bool packed, bool forConditions = true) => folder.IsGguf ? null : () =>
     {
         var mllm = HuggingFaceFolder.Open(folder.MllmPath);
-        using var weights = mllm.HasWeights() ? mllm.OpenWeights() : folder.OpenCheckpoint();
-        return VisionModel.Load(mllm, mllm.HasWeights() ? weights : weights.WithPrefix(MllmInContext.Backbone), forConditions, dtype, device, packed);
+        using var checkpoint = folder.OpenCheckpoint();
+        if (CheckpointWeights.HoldsMllm(folder, checkpoint))
+            return VisionModel.Load(mllm, checkpoint.WithPrefix(MllmInContext.Backbone), forConditions, dtype, device, packed);
+        using var weights = mllm.OpenWeights();
+        return VisionModel.Load(mllm, weights, forConditions, dtype, device, packed);
     };
 
     private static void Check(MetaQueryModelFolder folder, DecoderConfig decoder)
     {
         if (folder.Config.MllmHiddenSize is { } stated && stated != decoder.HiddenSize)
             throw new CheckpointException($"{folder.Folder}: config.json states mllm_hidden_size {stated}, the MLLM {folder.Config.Mllm} has {decoder.HiddenSize}");
-        if (folder.Config.ConnectorHiddenSize is { } connector && connector != decoder.HiddenSize)
-            throw new CheckpointException($"{folder.Folder}: config.json states connector_hidden_size {connector}, the MLLM's hidden size is {decoder.HiddenSize}: only Enc-Proj connectors are built");
+        if (folder.Config is { ConnectorKind: ConnectorKind.EncoderProjection, ConnectorHiddenSize: { } connector } && connector != decoder.HiddenSize)
+            throw new CheckpointException($"{folder.Folder}: config.json states connector_hidden_size {connector}, the MLLM's hidden size is {decoder.HiddenSize}: an enc-proj connector has the MLLM's");
     }
 
     /// <summary>The connector's sizes: as stated, else the reference's.</summary>
@@ -177,7 +222,7 @@ public sealed class TextModel : IDisposable
         ArgumentNullException.ThrowIfNull(decoder);
         ArgumentNullException.ThrowIfNull(checkpoint);
         var channels = config.ConditionChannels ?? checked((int)checkpoint.Describe("model.connector.4.weight").Shape[0]);
-        var reference = ConnectorConfig.OfReference(decoder.HiddenSize, config.ConnectorNumHiddenLayers, channels);
+        var reference = ConnectorConfig.OfReference(decoder.HiddenSize, config.ConnectorNumHiddenLayers, channels, config.ConnectorKind);
         var heads = config.ConnectorNumAttentionHeads ?? reference.NumAttentionHeads;
         return reference with
         {

@@ -62,7 +62,9 @@ public sealed class ModelFolderTests : IDisposable
 
     [Theory]
     [InlineData("""{"mllm": "mllm.gguf"}""", "num_metaqueries")]
-    [InlineData("""{"mllm": "mllm.gguf", "num_metaqueries": 0}""", "num_metaqueries")]
+    [InlineData("""{"mllm": "mllm.gguf", "num_metaqueries": -1}""", "num_metaqueries")]
+    [InlineData("""{"mllm": "mllm.gguf", "num_metaqueries": 4, "queries": "none"}""", "learned or random")]
+    [InlineData("""{"mllm": "mllm.gguf", "num_metaqueries": 4, "connector_type": "proj"}""", "enc-proj or proj-enc")]
     [InlineData("""{"mllm": "mllm.gguf", "num_metaqueries": "many"}""", "num_metaqueries")]
     [InlineData("""{"mllm": 3, "num_metaqueries": 4}""", "mllm")]
     [InlineData("""{"model_type": "llama", "num_metaqueries": 4}""", "model_type")]
@@ -87,7 +89,7 @@ public sealed class ModelFolderTests : IDisposable
     {
         foreach (var (path, text) in new[]
         {
-            ("config.json", """{"model_type": "metaquery", "mllm": "mllm.gguf", "num_metaqueries": 4}"""), ("mllm.gguf", "GGUF"), ("metaquery.safetensors", "w"),
+            ("config.json", """{"model_type": "metaquery", "mllm": "mllm.gguf", "num_metaqueries": 4}"""), ("mllm.gguf", "GGUF"), ("metaquery.safetensors", "\u0002\0\0\0\0\0\0\0{}"),
             ("transformer/config.json", "{}"), ("vae/config.json", "{}"), ("vae/diffusion_pytorch_model.safetensors", "w"), ("scheduler/scheduler_config.json", "{}"),
         })
         {

@@ -24,7 +24,7 @@ public sealed class StableDiffusionTests : IDisposable
         Configure("\"condition_channels\": 24");
         // The half that makes conditions is not opened here.
         File.WriteAllText(Path.Combine(_folder, "mllm.gguf"), "");
-        File.WriteAllText(Path.Combine(_folder, "metaquery.safetensors"), "");
+        File.WriteAllText(Path.Combine(_folder, "metaquery.safetensors"), "\u0002\0\0\0\0\0\0\0{}");
         foreach (var part in new[] { "unet", "vae", "scheduler" })
         {
             Directory.CreateDirectory(Path.Combine(_folder, part));

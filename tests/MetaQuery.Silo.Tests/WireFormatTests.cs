@@ -46,6 +46,30 @@ public sealed class WireFormatTests
     }
 
     [Fact]
+    public void Questions_and_answers_are_written_as_OpenAIs()
+    {
+        Assert.Equal(
+            """{"messages":[{"role":"system","content":"Short."},{"role":"user","content":[{"type":"text","text":"What?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAE="}}]}],"model":null,"stream":true,"stream_options":{"include_usage":true},"temperature":0.5,"top_p":null,"max_tokens":null,"max_completion_tokens":9,"stop":["a","b"],"seed":7,"n":null,"user":null,"frequency_penalty":null,"presence_penalty":null,"logprobs":null}""",
+            JsonSerializer.Serialize(
+                new ChatRequest
+                {
+                    Messages =
+                    [
+                        new ChatMessage { Role = "system", Content = "Short." },
+                        new ChatMessage { Role = "user", Content = new ChatContent([ChatContentPart.OfText("What?"), ChatContentPart.OfImage([0, 1])]) },
+                    ],
+                    Stream = true, StreamOptions = new ChatStreamOptions(true), Temperature = 0.5, MaxCompletionTokens = 9, Stop = new ChatStop(["a", "b"]), Seed = 7,
+                },
+                FarmJson.Default.ChatRequest));
+        Assert.Equal(
+            """{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"nano","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5},"system_fingerprint":"fp_1"}""",
+            JsonSerializer.Serialize(new ChatResponse("chatcmpl-1", "chat.completion", 1, "nano", [new ChatChoice(0, new ChatAnswer("assistant", "Paris."), "stop")], new ChatUsage(2, 3, 5), "fp_1"), FarmJson.Default.ChatResponse));
+        Assert.Equal(
+            """{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"nano","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"system_fingerprint":"fp_1"}""",
+            JsonSerializer.Serialize(new ChatChunk("chatcmpl-1", "chat.completion.chunk", 1, "nano", [new ChatChunkChoice(0, new ChatDelta("assistant", ""), null)], "fp_1"), FarmJson.Default.ChatChunk));
+    }
+
+    [Fact]
     public void States_of_the_client_are_those_of_the_farm()
     {
         string[] known = [.. typeof(JobStates).GetFields().Where(field => field.IsLiteral).Select(field => (string)field.GetRawConstantValue()!)];

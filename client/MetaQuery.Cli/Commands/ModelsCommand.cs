@@ -9,7 +9,7 @@ internal static class ModelsCommand
 {
     public static Command Create()
     {
-        var command = new Command("models", "List the installed models, with licence, size and sha256.") { RandomModelCommand.Create() };
+        var command = new Command("models", "List the installed models, with licence, size and sha256.") { ModelInspectCommand.Create(), RandomModelCommand.Create() };
         command.SetAction((_, stop) => Task.FromResult(List(stop)));
         return command;
     }

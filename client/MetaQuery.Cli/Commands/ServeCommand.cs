@@ -22,6 +22,7 @@ internal static class ServeCommand
         var dtype = Values.Dtype();
         var slots = Values.Number("--slots", "Batches at a time in this process (default: one per core); changes no picture.", 1, 1024);
         var threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
+        var chatSlots = Values.Number("--chat-slots", "Questions answered at a time at /v1/chat/completions (default 1; with --redis 0, as the head would load the language model for it).", 0, 1024);
         var publicUrl = new Option<string?>("--public-url") { Description = "The server's address as clients know it, behind a proxy.", HelpName = "URL" };
         var cors = new Option<string[]>("--cors") { Description = "Origins whose pages may use the API.", HelpName = "ORIGIN", AllowMultipleArgumentsPerToken = true };
         var requests = Values.Number("--requests-per-minute", "Of one tenant; 0 for no limit (default 6000).", 0, 10_000_000);
@@ -33,7 +34,7 @@ internal static class ServeCommand
         var openMetrics = new Option<bool>("--open-metrics") { Description = "Let /metrics be read without an admin's key." };
         var command = new Command("serve", "Serve the web API and the page, take jobs and work on them; with --redis, workers of their own do (./farm worker).")
         {
-            data, urls, model, dtype, slots, threads, publicUrl, cors, requests, upload, queued, keep, memory, disk, openMetrics,
+            data, urls, model, dtype, slots, threads, chatSlots, publicUrl, cors, requests, upload, queued, keep, memory, disk, openMetrics,
         };
         var budget = Values.MemoryBudget();
         command.Options.Add(budget);
@@ -57,6 +58,7 @@ internal static class ServeCommand
                 Threads = perSlot,
                 MemoryBudgetBytes = result.GetValue(budget),
                 Slots = result.GetValue(slots) ?? LocalModel.DefaultSlots(perSlot),
+                ChatSlots = result.GetValue(chatSlots),
                 MaxQueuedImages = result.GetValue(queued),
                 KeepDataSets = result.GetValue(keep) is { } days ? TimeSpan.FromDays(days) : null,
                 CacheMemoryBytes = result.GetValue(memory) * Mebibyte ?? new ServeOptions { DataFolder = "", ModelFolder = "" }.CacheMemoryBytes,

@@ -53,7 +53,8 @@ public static class EmbeddedServer
                     LeaseTime = LeaseTime,
                     Pictures = new PictureFolder(folder.PicturesPath),
                 });
-                await ServeAsync(head, queue, keys, worker, HeadServing.WithSecret(options, folder), listening, logging, stop);
+                using ChatService? chat = ChatService.Over(model, options.ChatSlots ?? 1);
+                await ServeAsync(head, queue, keys, worker, HeadServing.WithChat(HeadServing.WithSecret(options, folder), chat), listening, logging, stop);
             }
         }
     }

@@ -15,6 +15,8 @@ internal static class HeadServing
     public static ServeOptions WithSecret(ServeOptions options, DataFolder folder) =>
         options with { Web = options.Web with { UrlSecret = UrlSecret.Of(folder.FullPath) } };
 
+    public static ServeOptions WithChat(ServeOptions options, ChatService? chat) => options with { Web = options.Web with { Chat = chat } };
+
     /// <summary>Serves until it is told to stop, or until the head or the worker beside it cannot go on.</summary>
     /// <param name="head">What is served.</param>
     /// <param name="web">Its web server; has stopped at the end.</param>

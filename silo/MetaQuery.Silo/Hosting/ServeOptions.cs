@@ -35,5 +35,8 @@ public sealed record ServeOptions
     /// <summary>Images of all tenants that may be queued at a time.</summary>
     public long? MaxQueuedImages { get; init; }
 
+    /// <summary>Questions answered at a time; 0 for none. Null: one, but none in a head over Redis, which would have to load the language model for it.</summary>
+    public int? ChatSlots { get; init; }
+
     public WebOptions Web { get; init; } = new();
 }

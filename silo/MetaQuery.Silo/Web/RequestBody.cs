@@ -14,8 +14,9 @@ internal static class RequestBody
     /// <summary>Reads a request's whole body.</summary>
     /// <param name="mostBytes">A longer one is refused with 413.</param>
     /// <param name="allowUnknown">Whether fields that the contract lacks are passed over.</param>
+    /// <param name="refuse">Looks at the object first, to refuse what is not in the contract.</param>
     /// <exception cref="ApiException">The body is no JSON object of this contract: names the field.</exception>
-    public static async Task<T> ReadAsync<T>(HttpContext context, JsonTypeInfo<T> type, long mostBytes, bool allowUnknown = false)
+    public static async Task<T> ReadAsync<T>(HttpContext context, JsonTypeInfo<T> type, long mostBytes, bool allowUnknown = false, Action<JsonElement>? refuse = null)
         where T : class
     {
         if (!context.Request.HasJsonContentType())
@@ -24,7 +25,7 @@ internal static class RequestBody
         }
 
         byte[] bytes = await ReadBytesAsync(context.Request.Body, context.Request.ContentLength, mostBytes, context.RequestAborted);
-        return Parse(bytes, type, allowUnknown);
+        return Parse(bytes, type, allowUnknown, refuse);
     }
 
     /// <summary>Reads a stream of limited length.</summary>
@@ -52,7 +53,7 @@ internal static class RequestBody
     }
 
     /// <exception cref="ApiException">The text is no JSON object of this contract: names the field.</exception>
-    public static T Parse<T>(ReadOnlyMemory<byte> json, JsonTypeInfo<T> type, bool allowUnknown = false)
+    public static T Parse<T>(ReadOnlyMemory<byte> json, JsonTypeInfo<T> type, bool allowUnknown = false, Action<JsonElement>? refuse = null)
         where T : class
     {
         try
@@ -63,6 +64,7 @@ internal static class RequestBody
                 throw ApiException.Invalid("body", $"the body must be a JSON object, not {Name(document.RootElement.ValueKind)}", "malformed");
             }
 
+            refuse?.Invoke(document.RootElement);
             Check(document.RootElement, type, allowUnknown);
             return document.RootElement.Deserialize(type)!;
         }
@@ -110,6 +112,11 @@ internal static class RequestBody
         try
         {
             value = given.Value.Deserialize(options.GetTypeInfo(property.PropertyType));
+        }
+        catch (JsonException exception) when (exception.Path is { Length: > 2 } path && path.StartsWith('$'))
+        {
+            string inside = property.Name + Short(path[1..], 100); // messages[0].role
+            throw ApiException.Invalid(inside, $"{inside} is not what /openapi/v1.json states: missing, or of another type");
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
         {
@@ -162,7 +169,11 @@ internal static class RequestBody
         var t when t == typeof(int) => "a whole number",
         var t when t == typeof(ulong) => $"a whole number from 0 to {ulong.MaxValue}",
         var t when t == typeof(float) || t == typeof(double) => "a number",
+        var t when t == typeof(long) => "a whole number",
         var t when t == typeof(DateTimeOffset) => "a time such as 2030-01-31T12:00:00Z",
+        var t when t == typeof(IReadOnlyList<Client.ChatMessage>) => "a list of messages",
+        var t when t == typeof(Client.ChatStop) => "a text or a list of texts",
+        var t when t == typeof(Client.ChatStreamOptions) => "an object",
         _ => "a list of texts",
     };
 

@@ -18,6 +18,12 @@ public sealed record WebOptions
     /// <summary>Longest JSON body.</summary>
     public long MaxBodyBytes { get; init; } = 8 << 20;
 
+    /// <summary>Longest JSON body of a chat, pictures in base64 among it.</summary>
+    public long MaxChatBodyBytes { get; init; } = 32 << 20;
+
+    /// <summary>Who answers questions; null: nobody, and chat requests are refused.</summary>
+    public ChatService? Chat { get; init; }
+
     /// <summary>Longest uploaded prompt file.</summary>
     public long MaxUploadBytes { get; init; } = 4L << 30;
 

@@ -12,7 +12,7 @@ public sealed record MisshapenWeight(string Key, IReadOnlyList<long> Shape, IRea
 /// <param name="Misshapen">Tensors of another shape.</param>
 public sealed record WeightReport(string Path, IReadOnlyList<string> Missing, IReadOnlyList<string> Unexpected, IReadOnlyList<MisshapenWeight> Misshapen)
 {
-    const int MostNamed = 5;
+    const int MostNamed = 20;
 
     /// <summary>Every parameter has its tensor, in its shape, and nothing is left over.</summary>
     public bool IsExact => Missing.Count + Unexpected.Count + Misshapen.Count == 0;
@@ -47,7 +47,7 @@ public sealed record WeightReport(string Path, IReadOnlyList<string> Missing, IR
             throw new CheckpointException(ToString());
     }
 
-    /// <summary>One line: the file, and what disagrees, the first few by name.</summary>
+    /// <summary>One line: the file, and what disagrees, the first twenty of each kind by name.</summary>
     public override string ToString()
     {
         if (IsExact)

@@ -14,12 +14,13 @@ internal sealed unsafe class PackedConnector : IDisposable
     private readonly Tensor _norm;
     private readonly float _epsilon;
     private readonly ScalarType _dtype;
+    private readonly ConnectorKind _kind;
 
     /// <param name="layers">Owned from here on.</param>
     /// <param name="norm">[D], float32; stays the caller's.</param>
-    public PackedConnector(PackedLayers layers, FusedLinear first, FusedLinear second, Tensor norm, float epsilon, ScalarType dtype)
+    public PackedConnector(PackedLayers layers, FusedLinear first, FusedLinear second, Tensor norm, float epsilon, ScalarType dtype, ConnectorKind kind)
     {
-        (_layers, _norm, _epsilon, _dtype) = (layers, norm, epsilon, dtype);
+        (_layers, _norm, _epsilon, _dtype, _kind) = (layers, norm, epsilon, dtype, kind);
         _first = new PackedWeights(first.Weight, first.Bias, PackedLayers.TypeOf(dtype), RawKernels.Features);
         _second = new PackedWeights(second.Weight, second.Bias, PackedLayers.TypeOf(dtype), RawKernels.Features);
     }
@@ -30,12 +31,22 @@ internal sealed unsafe class PackedConnector : IDisposable
     {
         using var scope = NewDisposeScope();
         var (batch, queries) = (hiddenStates.shape[0], hiddenStates.shape[1]);
-        var x = hiddenStates.reshape(batch * queries, -1).clone();
+        var x = hiddenStates.reshape(batch * queries, -1);
         long[] offsets = [.. Enumerable.Range(0, (int)batch + 1).Select(row => row * queries)];
-        _layers.Forward(x, offsets, causal: false, observe: observe);
-        var first = Multiply(_first, x.to(_dtype), _dtype, KernelActivation.TanhGelu);
-        var second = Multiply(_second, first, ScalarType.Float32, KernelActivation.None);
-        return FusedKernels.RmsNorm(second, _norm, _epsilon, ScalarType.Float32).view(batch, queries, _second.Outputs).MoveToOuterDisposeScope();
+        x = _kind == ConnectorKind.EncoderProjection ? Project(Encode(x.clone())) : Encode(Project(x));
+        return FusedKernels.RmsNorm(x, _norm, _epsilon, ScalarType.Float32).view(batch, queries, _second.Outputs).MoveToOuterDisposeScope();
+
+        Tensor Encode(Tensor states)
+        {
+            _layers.Forward(states, offsets, causal: false, observe: observe);
+            return states;
+        }
+    }
+
+    private Tensor Project(Tensor x)
+    {
+        var first = Multiply(_first, x.to(_dtype).contiguous(), _dtype, KernelActivation.TanhGelu);
+        return Multiply(_second, first, ScalarType.Float32, KernelActivation.None);
     }
 
     public void Dispose()

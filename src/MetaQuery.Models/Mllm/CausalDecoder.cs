@@ -20,6 +20,7 @@ public sealed class CausalDecoder : IDisposable
     private readonly Tensor? _head;
     private PackedWeights? _packedHead;
     private object? _packedHeadGate;
+    private bool _isView;
 
     private CausalDecoder(
         DecoderConfig config, ScalarType dtype, Tensor table, TransformerLayer[] layers, PackedLayers? packed, RmsNorm norm, Tensor? head, RotaryEmbedding rotary) =>
@@ -34,6 +35,9 @@ public sealed class CausalDecoder : IDisposable
     public Tensor TokenTable { get; }
 
     public Device Device => TokenTable.device;
+
+    /// <summary>Whether <see cref="Logits"/> can be had.</summary>
+    public bool HasHead => _head is not null || Config.TieWordEmbeddings;
 
     /// <summary>Whether the layers are packed for the CPU's fused kernels: then <see cref="ForwardSequences"/> computes, without gradients,
     /// and <see cref="Forward"/> does not.</summary>
@@ -84,6 +88,11 @@ public sealed class CausalDecoder : IDisposable
 
         Tensor OnDevice(Tensor tensor) => (device is null ? tensor : tensor.to(device)).DetachFromDisposeScope();
     }
+
+    /// <summary>The same layers behind another token table.</summary>
+    /// <param name="table">[vocabulary, C], of <see cref="TokenTable"/>'s dtype; owned from here on.</param>
+    /// <returns>To be disposed before this, whose layers it uses.</returns>
+    public CausalDecoder WithTokenTable(Tensor table) => new(Config, Dtype, table, _layers, _packed, _norm, _head, _rotary) { _isView = true };
 
     /// <param name="inputIds">[B, L], int64, each below the vocabulary's size.</param>
     /// <returns>[B, L, C], float32.</returns>
@@ -180,6 +189,12 @@ public sealed class CausalDecoder : IDisposable
 
     public void Dispose()
     {
+        if (_isView)
+        {
+            TokenTable.Dispose();
+            return;
+        }
+
         foreach (var layer in _layers)
             layer.Dispose();
         _packed?.Dispose();

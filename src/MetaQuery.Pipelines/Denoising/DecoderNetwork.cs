@@ -15,11 +15,12 @@ internal abstract class DecoderNetwork(DecoderTraits traits) : IDisposable
     public DecoderTraits Traits { get; } = traits;
 
     /// <param name="folder">vae/.</param>
+    /// <param name="open">Opens its weights, which may lie elsewhere.</param>
     /// <param name="options">Dtype, device and tiles.</param>
     /// <exception cref="CheckpointException">The folder is malformed, or its class is neither AutoencoderDC nor AutoencoderKL.</exception>
-    public static DecoderNetwork Load(string folder, ImageModelOptions options) => Read(
-        folder, (source, config) => (DecoderNetwork)new DeepCompressionDecoder(source, config, options),
-        (source, config) => new KlDecoderNetwork(source, config, options));
+    public static DecoderNetwork Load(string folder, Func<PartWeights> open, ImageModelOptions options) => Read(
+        folder, (source, config) => (DecoderNetwork)new DeepCompressionDecoder(open, config, options),
+        (source, config) => new KlDecoderNetwork(source, open, config, options));
 
     /// <summary>Reads the configuration alone.</summary>
     /// <inheritdoc cref="Load" path="/exception"/>
@@ -53,11 +54,13 @@ internal sealed class DeepCompressionDecoder : DecoderNetwork
     private readonly FusedDecoder? fused;
     private readonly AutoencoderDC? plain;
 
-    public DeepCompressionDecoder(HuggingFaceFolder folder, AutoencoderDCConfig config, ImageModelOptions options)
+    public DeepCompressionDecoder(Func<PartWeights> open, AutoencoderDCConfig config, ImageModelOptions options)
         : base(Describe(config, options))
     {
         (this.config, this.options) = (config, options);
-        using var weights = folder.OpenWeights();
+        using var part = open();
+        var weights = part.Source;
+        ShapeProbe.Demand(weights, source => AutoencoderDC.Load(source, config, withEncoder: false).Dispose());
         if (Traits.IsFused)
         {
             fused = FusedDecoder.Load(weights, config, options.Precision);
@@ -88,11 +91,13 @@ internal sealed class KlDecoderNetwork : DecoderNetwork
     private readonly ImageModelOptions options;
     private readonly AutoencoderKL model;
 
-    public KlDecoderNetwork(HuggingFaceFolder folder, AutoencoderKLConfig config, ImageModelOptions options)
+    public KlDecoderNetwork(HuggingFaceFolder folder, Func<PartWeights> open, AutoencoderKLConfig config, ImageModelOptions options)
         : base(Describe(folder, config))
     {
         this.options = options;
-        using var weights = folder.OpenWeights();
+        using var part = open();
+        var weights = part.Source;
+        ShapeProbe.Demand(weights, source => AutoencoderKL.Load(source, config, withEncoder: false).Dispose());
         model = AutoencoderKL.Load(weights, config, options.Dtype, withEncoder: false, device: options.Device);
         model.Tiling = options.Tiling;
     }

@@ -21,10 +21,11 @@ internal abstract class DiffusionNetwork(NetworkTraits traits) : IDisposable
     public NetworkTraits Traits { get; } = traits;
 
     /// <param name="folder">transformer/ or unet/.</param>
+    /// <param name="open">Opens its weights, which may lie elsewhere.</param>
     /// <param name="options">Dtype and device.</param>
     /// <exception cref="CheckpointException">The folder is malformed, or its class is neither SanaTransformer2DModel nor UNet2DConditionModel.</exception>
-    public static DiffusionNetwork Load(string folder, ImageModelOptions options) => Read(
-        folder, (source, config) => (DiffusionNetwork)new SanaNetwork(source, config, options), (source, config) => new UNetNetwork(source, config, options));
+    public static DiffusionNetwork Load(string folder, Func<PartWeights> open, ImageModelOptions options) => Read(
+        folder, (source, config) => (DiffusionNetwork)new SanaNetwork(source, open, config, options), (source, config) => new UNetNetwork(source, open, config, options));
 
     /// <summary>Reads the configuration alone.</summary>
     /// <inheritdoc cref="Load" path="/exception"/>
@@ -60,11 +61,13 @@ internal sealed class SanaNetwork : DiffusionNetwork
     private readonly FusedSanaTransformer? fused;
     private readonly SanaTransformer2DModel? plain;
 
-    public SanaNetwork(HuggingFaceFolder folder, SanaTransformerConfig config, ImageModelOptions options)
+    public SanaNetwork(HuggingFaceFolder folder, Func<PartWeights> open, SanaTransformerConfig config, ImageModelOptions options)
         : base(Describe(folder, config, options))
     {
         this.options = options;
-        using var weights = folder.OpenWeights();
+        using var part = open();
+        var weights = part.Source;
+        ShapeProbe.Demand(weights, source => SanaTransformer2DModel.Load(source, config).Dispose());
         if (IsFused(config, options))
         {
             fused = FusedSanaTransformer.Load(weights, config, options.Precision);
@@ -122,11 +125,13 @@ internal sealed class UNetNetwork : DiffusionNetwork
     private readonly ImageModelOptions options;
     private readonly UNet2DConditionModel model;
 
-    public UNetNetwork(HuggingFaceFolder folder, UNet2DConditionConfig config, ImageModelOptions options)
+    public UNetNetwork(HuggingFaceFolder folder, Func<PartWeights> open, UNet2DConditionConfig config, ImageModelOptions options)
         : base(Describe(folder, config))
     {
         this.options = options;
-        using var weights = folder.OpenWeights();
+        using var part = open();
+        var weights = part.Source;
+        ShapeProbe.Demand(weights, source => UNet2DConditionModel.Load(source, config).Dispose());
         model = UNet2DConditionModel.Load(weights, config, options.Dtype, options.Device);
     }
 

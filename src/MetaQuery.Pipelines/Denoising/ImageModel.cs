@@ -47,14 +47,15 @@ public sealed class ImageModel : IDisposable
     private readonly DiffusionNetwork network;
     private readonly DecoderNetwork decoder;
 
-    private ImageModel(ImageModelTraits traits, string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions options)
+    private ImageModel(
+        ImageModelTraits traits, (string Folder, Func<PartWeights> Open) networkPart, (string Folder, Func<PartWeights> Open) vaePart, string schedulerFolder, ImageModelOptions options)
     {
         (Traits, Options) = (traits, options);
         Scheduler = Schedulers.ForMetaQuery(HuggingFaceFolder.Open(schedulerFolder).ReadSchedulerConfig().Find);
-        network = DiffusionNetwork.Load(networkFolder, options);
+        network = DiffusionNetwork.Load(networkPart.Folder, networkPart.Open, options);
         try
         {
-            decoder = DecoderNetwork.Load(vaeFolder, options);
+            decoder = DecoderNetwork.Load(vaePart.Folder, vaePart.Open, options);
         }
         catch
         {
@@ -69,6 +70,9 @@ public sealed class ImageModel : IDisposable
     public ImageModelOptions Options { get; }
 
     public IScheduler Scheduler { get; }
+
+    /// <summary>Whether rows of zeros at a condition's end are no tokens (<see cref="MetaQueryConfig.NumMetaqueries"/> 0).</summary>
+    public bool HasVariableConditions { get; private init; }
 
     /// <summary>Channels of the latents.</summary>
     public int LatentChannels => network.Traits.LatentChannels;
@@ -117,14 +121,21 @@ public sealed class ImageModel : IDisposable
     public static ImageModel Load(MetaQueryModelFolder folder, ImageModelOptions? options = null)
     {
         options ??= new ImageModelOptions();
-        return new ImageModel(Describe(folder, options), folder.NetworkFolder, folder.VaeFolder, folder.SchedulerFolder, options);
+        return new ImageModel(
+            Describe(folder, options), (folder.NetworkFolder, folder.OpenNetworkWeights), (folder.VaeFolder, folder.OpenVaeWeights), folder.SchedulerFolder, options)
+        {
+            HasVariableConditions = folder.Config.NumMetaqueries == 0,
+        };
     }
 
     /// <inheritdoc cref="Load(MetaQueryModelFolder, ImageModelOptions?)"/>
     public static ImageModel Load(string networkFolder, string vaeFolder, string schedulerFolder, ImageModelOptions? options = null)
     {
         options ??= new ImageModelOptions();
-        return new ImageModel(Describe(networkFolder, vaeFolder, options, config: null), networkFolder, vaeFolder, schedulerFolder, options);
+        return new ImageModel(
+            Describe(networkFolder, vaeFolder, options, config: null), (networkFolder, () => Own(networkFolder)), (vaeFolder, () => Own(vaeFolder)), schedulerFolder, options);
+
+        static PartWeights Own(string folder) => new(HuggingFaceFolder.Open(folder).OpenWeights());
     }
 
     /// <summary>The network as one slot uses it.</summary>

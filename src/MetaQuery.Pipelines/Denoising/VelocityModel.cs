@@ -79,7 +79,7 @@ internal sealed class FusedVelocityModel(FusedSanaTransformer transformer, int t
 
 /// <summary>
 /// By plain tensor operators, on any device. On the CPU each row is computed by itself, since OpenBLAS rounds a row otherwise at
-/// another place of a matrix; a GPU takes the whole batch.
+/// another place of a matrix; a GPU takes the whole batch, where its conditions are of one length.
 /// </summary>
 /// <param name="network">Stays the caller's.</param>
 /// <param name="device">Where it is.</param>
@@ -96,6 +96,12 @@ internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext>
     {
         using var inference = inference_mode();
         using var scope = NewDisposeScope();
+        if (contexts.Select(context => ((Context)context).Tokens).Distinct().Count() > 1)
+        {
+            return cat([.. contexts.Select((context, row) => network.Forward(latents.narrow(0, row % latents.shape[0], 1), [timestep], ((Context)context).Plain))], 0)
+                .MoveToOuterDisposeScope();
+        }
+
         var timesteps = new float[contexts.Count];
         Array.Fill(timesteps, timestep);
         return network.Forward(latents.repeat([contexts.Count / latents.shape[0], 1, 1, 1]), timesteps, Join(contexts)).MoveToOuterDisposeScope();
@@ -107,7 +113,7 @@ internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext>
         using var scope = NewDisposeScope();
         var context = network.Prepare(tensor(condition.ToArray(), [1, tokens, condition.Length / tokens]).to(device));
         context.DetachFromDisposeScope();
-        return new Context(context);
+        return new Context(context, tokens);
     }
 
     public void Predict(
@@ -154,9 +160,11 @@ internal sealed class PlainVelocityModel<TContext>(IConditionedNetwork<TContext>
         System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(flat.bytes).CopyTo(velocity);
     }
 
-    private sealed class Context(TContext plain) : VelocityContext
+    private sealed class Context(TContext plain, int tokens) : VelocityContext
     {
         public TContext Plain => plain;
+
+        public int Tokens => tokens;
 
         public override long Bytes => plain.Bytes;
 

@@ -21,6 +21,15 @@ public sealed partial class ChatTurns(ChatTemplate template)
             : throw new PipelineException($"the model's chat template has no place for the {images} image{(images == 1 ? "" : "s")} of a turn");
     }
 
+    /// <inheritdoc cref="Turn(string, string, bool, int)"/>
+    public ChatMessage Turn(ChatTurn turn, bool isTrusted)
+    {
+        ArgumentNullException.ThrowIfNull(turn);
+        if (_wantsParts)
+            return ChatMessage.OfParts(turn.Role, [.. turn.Parts.Select(part => part.Image is null ? ChatPart.Text(part.Text!, isTrusted) : ChatPart.Image)]);
+        return Turn(turn.Role, string.Concat(turn.Parts.Select(part => part.Text)), isTrusted, turn.Images.Count());
+    }
+
     // Vision models' templates walk through message['content'].
     [GeneratedRegex(@"\bin\s+\w+(?:\[['""]content['""]\]|\.content\b)", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex LoopOverContent();

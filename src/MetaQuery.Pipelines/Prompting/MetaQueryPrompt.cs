@@ -17,16 +17,18 @@ public sealed class MetaQueryPrompt
     private readonly ChatTurns _turns;
     private readonly string _systemPrompt;
     private readonly int _maxInputTextTokens;
+    private readonly bool _hasNewTokens;
 
     /// <param name="tokenizer">The MLLM's own tokenizer; it need not know the new tokens.</param>
     /// <param name="maxInputTextTokens">Captions are cut to so many tokens.</param>
+    /// <param name="hasNewTokens">Whether new tokens follow; without them the prompt ends with the assistant header.</param>
     /// <exception cref="ChatTemplateException">The template cannot be applied to a system and a user turn.</exception>
-    public MetaQueryPrompt(Tokenizer tokenizer, ChatTemplate template, string systemPrompt, int maxInputTextTokens)
+    public MetaQueryPrompt(Tokenizer tokenizer, ChatTemplate template, string systemPrompt, int maxInputTextTokens, bool hasNewTokens = true)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(template);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxInputTextTokens);
-        (_tokenizer, _turns, _systemPrompt, _maxInputTextTokens) = (tokenizer, new ChatTurns(template), systemPrompt, maxInputTextTokens);
+        (_tokenizer, _turns, _systemPrompt, _maxInputTextTokens, _hasNewTokens) = (tokenizer, new ChatTurns(template), systemPrompt, maxInputTextTokens, hasNewTokens);
         // What follows the header decides into which token its last newline goes: the shared part ends where these captions part.
         var probes = new[] { "", "a", "\n", " \n", " x", "1", "…" }.Select(probe => Encode(probe)).ToList();
         SharedPrefix = [.. probes[0].Take(probes.Min(probe => probe.Zip(probes[0]).TakeWhile(pair => pair.First == pair.Second).Count()))];
@@ -55,6 +57,7 @@ public sealed class MetaQueryPrompt
         // Encoding and decoding is no identity (normalisation, a cut inside a character), and the reference does it even when nothing is cut.
         var text = _tokenizer.Decode(ids.Count <= _maxInputTextTokens ? ids : ids.Take(_maxInputTextTokens));
         var turns = new[] { _turns.Turn("system", _systemPrompt, isTrusted: true), _turns.Turn("user", text, isTrusted: false, images) };
-        return [.. _turns.Template.RenderSegments(turns, addGenerationPrompt: true), TextSegment.Trusted(BeforeNewTokens)];
+        var segments = _turns.Template.RenderSegments(turns, addGenerationPrompt: true);
+        return _hasNewTokens ? [.. segments, TextSegment.Trusted(BeforeNewTokens)] : [.. segments];
     }
 }

@@ -11,6 +11,7 @@ namespace MetaQuery.Pipelines.Vision;
 public sealed class VisionModel : IDisposable
 {
     private readonly Device _device;
+    private bool _isShared;
 
     /// <param name="tower">Owned from here on.</param>
     /// <param name="device">Where the tower's weights are; null: the CPU.</param>
@@ -20,6 +21,9 @@ public sealed class VisionModel : IDisposable
         ArgumentNullException.ThrowIfNull(processor);
         (Tower, Processor, _device) = (tower, processor, device ?? CPU);
     }
+
+    /// <summary>The same tower behind another processor: disposing it leaves the tower to this.</summary>
+    public VisionModel WithProcessor(IImageProcessor processor) => new(Tower, processor, _device) { _isShared = true };
 
     public IVisionTower Tower { get; }
 
@@ -62,5 +66,9 @@ public sealed class VisionModel : IDisposable
         return features;
     }
 
-    public void Dispose() => Tower.Dispose();
+    public void Dispose()
+    {
+        if (!_isShared)
+            Tower.Dispose();
+    }
 }

@@ -70,6 +70,7 @@ internal static class DocumentSetup
                 schema.AdditionalPropertiesAllowed = false;
             }
 
+            ChatSchemas.Complete(schema, context.JsonTypeInfo.Type);
             if (context.JsonPropertyInfo is { Name: "prompts" } && schema.Items is OpenApiSchema prompt)
             {
                 (prompt.MinLength, prompt.MaxLength) = (1, JobRequest.MaxPromptCharacters);

@@ -51,9 +51,12 @@ public static class ModelCatalog
         if (!parts.Exists(part => part.Item2.Contains(mllm) || Path.GetDirectoryName(part.Item2[0]) == mllm))
         {
             string[] files = File.Exists(mllm) ? [mllm] : Directory.Exists(mllm) ? Weights(mllm) : [];
-            if (files.Length == 0)
+            // a checkpoint of the reference holds the language model itself
+            bool isInCheckpoint = top.Length > 0 && (File.Exists(Path.Combine(mllm, HuggingFaceFolder.ConfigName)) || config.Has("mllm_id"));
+            if (files.Length > 0)
+                parts.Add(("mllm", files));
+            else if (!isInCheckpoint)
                 throw config.Error("mllm", $"names {CheckpointException.Quote(mllm)}, where there are no weights");
-            parts.Add(("mllm", files));
         }
         return parts;
     }
