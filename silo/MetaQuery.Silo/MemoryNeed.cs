@@ -43,37 +43,12 @@ public sealed record MemoryNeed(long TextBytes, long ImageBytes)
         return roles == WorkRoles.Both && Bytes > budget;
     }
 
-    internal static MemoryNeed Of(MetaQueryModelFolder folder, string dtype)
-    {
-        long text, image;
-        using (var checkpoint = folder.OpenCheckpoint())
-        {
-            text = Held(checkpoint, dtype);
-        }
-
-        if (folder.IsGguf)
-        {
-            using var file = GgufFile.Open(folder.MllmPath);
-            text += Held(file, dtype);
-        }
-        else if (HuggingFaceFolder.Open(folder.MllmPath) is var mllm && mllm.HasWeights())
-        {
-            using var weights = mllm.OpenWeights();
-            text += Held(weights, dtype);
-        }
-
-        using (var network = HuggingFaceFolder.Open(folder.NetworkFolder).OpenWeights())
-        using (var vae = HuggingFaceFolder.Open(folder.VaeFolder).OpenWeights())
-        {
-            image = Held(network, dtype) + Held(vae, dtype);
-        }
-
-        return new MemoryNeed(WithWork(text), WithWork(image));
-    }
+    internal static MemoryNeed Of(MetaQueryModelFolder folder, string dtype) =>
+        new(WithWork(Held(folder.DescribeTextWeights(), dtype)), WithWork(Held(folder.DescribeImageWeights(), dtype)));
 
     private static long WithWork(long weights) => weights + (weights / ShareOfWeights) + ProcessBytes;
 
-    private static long Held(WeightSource weights, string dtype) => weights.Keys.Select(weights.Describe).Sum(tensor =>
+    private static long Held(IEnumerable<WeightInfo> weights, string dtype) => weights.Sum(tensor =>
         tensor.Shape.Aggregate(1L, (product, size) => product * size) * (dtype == "bfloat16" || tensor.StoredType == "BF16" ? 2 : 4));
 
     private static string Text(long bytes) => (bytes / (double)(1 << 30)).ToString("0.##", CultureInfo.InvariantCulture) + " GiB";

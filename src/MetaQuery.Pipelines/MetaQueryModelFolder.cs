@@ -104,6 +104,30 @@ public sealed class MetaQueryModelFolder
     /// <inheritdoc cref="OpenNetworkWeights" path="/exception"/>
     public PartWeights OpenVaeWeights() => OpenPart(PartWeights.VaePrefix, VaeFolder);
 
+    /// <summary>The tensors of the half that makes conditions, by their headers.</summary>
+    /// <exception cref="CheckpointException">A file is missing or malformed.</exception>
+    public IReadOnlyList<WeightInfo> DescribeTextWeights()
+    {
+        using var checkpoint = OpenCheckpoint();
+        var isMllmInCheckpoint = CheckpointWeights.HoldsMllm(this, checkpoint);
+        var own = checkpoint.Keys.Where(key => !key.StartsWith(PartWeights.NetworkPrefix, StringComparison.Ordinal) && !key.StartsWith(PartWeights.VaePrefix, StringComparison.Ordinal)
+            && (isMllmInCheckpoint || !key.StartsWith(MllmInContext.Backbone, StringComparison.Ordinal) || key.Contains("embed_tokens", StringComparison.Ordinal)))
+            .Select(checkpoint.Describe).ToList();
+        if (isMllmInCheckpoint)
+            return own;
+        using WeightSource mllm = IsGguf ? GgufFile.Open(MllmPath) : HuggingFaceFolder.Open(MllmPath).OpenWeights();
+        return [.. own, .. mllm.Keys.Select(mllm.Describe)];
+    }
+
+    /// <summary>The tensors of the half that makes pictures, by their headers.</summary>
+    /// <inheritdoc cref="DescribeTextWeights" path="/exception"/>
+    public IReadOnlyList<WeightInfo> DescribeImageWeights()
+    {
+        using var network = OpenNetworkWeights();
+        using var vae = OpenVaeWeights();
+        return [.. network.Source.Keys.Select(network.Source.Describe), .. vae.Source.Keys.Select(vae.Source.Describe)];
+    }
+
     private PartWeights OpenPart(string prefix, string folder)
     {
         var checkpoint = OpenCheckpoint();

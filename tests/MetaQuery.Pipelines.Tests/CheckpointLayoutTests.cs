@@ -110,7 +110,7 @@ public sealed class CheckpointLayoutTests
             var vocabulary = (int)checkpoint.Describe(table).Shape[0] - 10;
             using var scope = NewDisposeScope();
             using var grown = new Changed(checkpoint.WithPrefix("model.mllm_backbone."), table["model.mllm_backbone.".Length..], rows => rows.narrow(0, 0, vocabulary).mul(1.25));
-            SafetensorsWriter.Write(Path.Combine(decayed.Path, "mllm", "model.safetensors"), SafetensorsWriter.All(grown, ""));
+            CheckpointWriter.Write(Path.Combine(decayed.Path, "mllm", "model.safetensors"), CheckpointWriter.All(grown, ""));
         }
 
         var folder = MetaQueryModelFolder.Open(decayed.Path);

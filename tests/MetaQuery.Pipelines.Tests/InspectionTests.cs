@@ -16,6 +16,20 @@ public sealed class InspectionTests
         Assert.InRange(found.Parts[0].Parameters, 134_000_000, 136_000_000); // SmolLM2-135M
     }
 
+    [Theory]
+    [InlineData("tiny")]
+    [InlineData("tiny-sd")]
+    public void A_model_of_random_weights_lacks_nothing_and_has_nothing_too_much(string family)
+    {
+        var parent = Directory.CreateTempSubdirectory("metaquery-inspect-").FullName;
+        var folder = Path.Combine(parent, family);
+        RandomModels.RandomModelFolder.Write(folder, family);
+        var found = ModelInspection.Of(folder);
+        Assert.Equal([], found.Lacks);
+        Assert.All(found.Parts, part => Assert.Empty(part.Unexpected));
+        Directory.Delete(parent, recursive: true);
+    }
+
     [Fact]
     public void A_state_dictionary_is_shown_by_its_parts()
     {

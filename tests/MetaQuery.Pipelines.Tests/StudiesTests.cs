@@ -64,8 +64,8 @@ public sealed class StudiesTests
         using (var checkpoint = MetaQueryModelFolder.Open(folder.Path).OpenCheckpoint())
         {
             // without queries the reference does not grow the table
-            var copies = SafetensorsWriter.All(new Narrowed(checkpoint), "").ToList();
-            SafetensorsWriter.Write(Path.Combine(folder.Path, "metaquery.safetensors"), copies);
+            var copies = CheckpointWriter.All(new Narrowed(checkpoint), "").ToList();
+            CheckpointWriter.Write(Path.Combine(folder.Path, "metaquery.safetensors"), copies);
         }
 
         folder.Configure(config => (config["num_metaqueries"], config["max_condition_tokens"]) = (0, 96));

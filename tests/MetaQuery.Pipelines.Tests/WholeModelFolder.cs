@@ -50,15 +50,15 @@ internal sealed class WholeModelFolder : IDisposable
         using var text = SafetensorsFile.Open(System.IO.Path.Combine(Text, "checkpoint", "model.safetensors"));
         using var unet = HuggingFaceFolder.Open(System.IO.Path.Combine(Diffusion, "unet2d-condition", "sd15")).OpenWeights();
         using var vae = HuggingFaceFolder.Open(System.IO.Path.Combine(Diffusion, "autoencoder-kl", "sd15")).OpenWeights();
-        SafetensorsWriter.Entry[] all =
+        CheckpointWriter.Entry[] all =
         [
-            .. SafetensorsWriter.All(text, "", dtype), .. SafetensorsWriter.All(unet, "model.transformer.", dtype), .. SafetensorsWriter.All(vae, "vae.", dtype),
+            .. CheckpointWriter.All(text, "", dtype), .. CheckpointWriter.All(unet, "model.transformer.", dtype), .. CheckpointWriter.All(vae, "vae.", dtype),
         ];
         all = [.. all.Where(entry => keep?.Invoke(entry.Key) ?? true)];
         if (shards == 1)
-            SafetensorsWriter.Write(System.IO.Path.Combine(Path, "model.safetensors"), all);
+            CheckpointWriter.Write(System.IO.Path.Combine(Path, "model.safetensors"), all);
         else
-            SafetensorsWriter.WriteShards(Path, all, shards);
+            CheckpointWriter.WriteShards(Path, all, shards);
         return this;
     }
 

@@ -7,7 +7,7 @@ using TorchSharp;
 namespace MetaQuery.TestKit;
 
 /// <summary>Puts tensors of other files under other names into one, or into shards: checkpoints that nobody can keep in a repository.</summary>
-public static class SafetensorsWriter
+public static class CheckpointWriter
 {
     /// <param name="Key">In the new file.</param>
     /// <param name="Source">Where the tensor comes from; stays the caller's.</param>
