@@ -7,12 +7,17 @@
 
 #include <cmath>
 #include <cstring>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 namespace MQ_ISA {
 namespace {
 
-constexpr long kStep = 2 * kLanes;  // positions that one pass over the keys scores
-constexpr int kMostQueries = 4;     // heads that share a key head, scored together
+constexpr long kStep = 2 * kLanes;     // a cache's capacity is a multiple of it
+constexpr long kMostTogether = 6;      // queries that read a key while it is in a register: their sums fill the registers
+constexpr long kMostRows = 48;         // queries that read sixteen positions while these are in the first-level cache
+constexpr long kCopyingRows = 12;      // from here on a contiguous copy of the positions pays
 
 // y = x rotated by a position's angles: element i is paired with element i + size / 2 (Hugging Face's order); without angles y = x.
 // A gamma normalises the result first: y / max(|y|, 1e-12) * gamma.
@@ -37,66 +42,108 @@ void rotate(const float* x, const float* cosine, const float* sine, const float*
     for (long i = 0; i < size; i++) y[i] *= scale;
 }
 
+// sums[n] = the chain of rows[i] * factors[n][i] over count rows of sixteen numbers, `stride` floats apart.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+template <int N> void chain(const float* rows, long stride, long count, const float* factors, long factorStride, Lanes* sums) {
+    __m256 low[N], high[N];  // in halves of eight, which the compiler does not keep in registers by itself
+    for (int n = 0; n < N; n++) low[n] = high[n] = _mm256_setzero_ps();
+    for (long i = 0; i < count; i++) {
+        const __m256 first = _mm256_loadu_ps(rows + i * stride), second = _mm256_loadu_ps(rows + i * stride + 8);
+#pragma GCC unroll 8
+        for (int n = 0; n < N; n++) {
+            const __m256 factor = _mm256_broadcast_ss(factors + n * factorStride + i);
+            low[n] = _mm256_fmadd_ps(first, factor, low[n]);
+            high[n] = _mm256_fmadd_ps(second, factor, high[n]);
+        }
+    }
+    for (int n = 0; n < N; n++) {
+        float whole[kLanes];
+        _mm256_storeu_ps(whole, low[n]);
+        _mm256_storeu_ps(whole + 8, high[n]);
+        sums[n] = load(whole);
+    }
+}
+#else
+template <int N> void chain(const float* rows, long stride, long count, const float* factors, long factorStride, Lanes* sums) {
+    Lanes total[N] = {};
+    for (long i = 0; i < count; i++) {
+        const Lanes row = load(rows + i * stride);
+#pragma GCC unroll 8
+        for (int n = 0; n < N; n++) total[n] += row * factors[n * factorStride + i];
+    }
+    for (int n = 0; n < N; n++) sums[n] = total[n];
+}
+#endif
+
+void chains(long many, const float* rows, long stride, long count, const float* factors, long factorStride, Lanes* sums) {
+    switch (many) {
+        case 1: return chain<1>(rows, stride, count, factors, factorStride, sums);
+        case 2: return chain<2>(rows, stride, count, factors, factorStride, sums);
+        case 3: return chain<3>(rows, stride, count, factors, factorStride, sums);
+        case 4: return chain<4>(rows, stride, count, factors, factorStride, sums);
+        case 5: return chain<5>(rows, stride, count, factors, factorStride, sums);
+        default: return chain<6>(rows, stride, count, factors, factorStride, sums);
+    }
+}
+
+// How many of the rows that are left go together.
+long next_many(long left) { return left <= kMostTogether ? left : left < 2 * kMostTogether ? (left + 1) / 2 : kMostTogether; }
+
 struct Keys { const float* transposed; long stride; const float* values; long size; };
 
-// softmax(q keys) values over the first `limit` positions, for N queries; q [N, size], scores [N, at least limit rounded up].
-template <int N> void attend(const float* q, const Keys& keys, long limit, float* scores, long wide, float* result) {
-    const long size = keys.size;
-    for (long s = 0; s < limit; s += kStep) {
-        Lanes low[N] = {}, high[N] = {};
-        for (long d = 0; d < size; d++) {
-            const Lanes first = load(keys.transposed + d * keys.stride + s), second = load(keys.transposed + d * keys.stride + s + kLanes);
-            for (int n = 0; n < N; n++) {
-                low[n] += first * q[n * size + d];
-                high[n] += second * q[n * size + d];
-            }
-        }
-        for (int n = 0; n < N; n++) {
-            store(scores + n * wide + s, low[n]);
-            store(scores + n * wide + s + kLanes, high[n]);
+// Scores become weights in place, zero from `limit` to the end of its sixteen; returns one over their sum.
+float soften(float* row, long limit) {
+    const long end = (limit + kLanes - 1) / kLanes * kLanes;
+    for (long s = limit; s < end; s++) row[s] = -3.0e38f;
+    Lanes peak = broadcast(-3.0e38f);
+    for (long s = 0; s < end; s += kLanes) peak = larger(peak, load(row + s));
+    float highest = peak[0];
+    for (long j = 1; j < kLanes; j++) highest = peak[j] > highest ? peak[j] : highest;
+    Lanes total{};
+    for (long s = 0; s < end; s += kLanes) {
+        Lanes e = exponential(load(row + s) - highest);
+        if (s + kLanes > limit)
+            for (long j = limit - s; j < kLanes; j++) e[j] = 0.0f;
+        store(row + s, e);
+        total += e;
+    }
+    return 1.0f / sum(total);
+}
+
+// Queries of a few tokens that share a key head: q [rows, size], scores [rows, wide]; row r sees the first limit[r] positions, of which
+// rows[first..] that go together see the same. put(r, c, v) receives sixteen channels.
+struct Queries { const float* q; float* scores; long wide; const long* limit; long rows; };
+
+template <class Put> void attend(const Queries& from, const Keys& keys, float* block, Put put) {
+    const long size = keys.size, most = from.limit[from.rows - 1];
+    const bool copies = from.rows >= kCopyingRows;
+    const auto together = [&](long r) {
+        long same = 1;
+        while (r + same < from.rows && from.limit[r + same] == from.limit[r]) same++;
+        return next_many(same);
+    };
+    Lanes sums[kMostTogether];
+    for (long s = 0; s < most; s += kLanes) {
+        const float* rows = keys.transposed + s;
+        if (copies)
+            for (long d = 0; d < size; d++) store(block + d * kLanes, load(rows + d * keys.stride));
+        for (long r = 0, many; r < from.rows; r += many) {
+            many = together(r);
+            if (from.limit[r] <= s) continue;
+            chains(many, copies ? block : rows, copies ? kLanes : keys.stride, size, from.q + r * size, size, sums);
+            for (long n = 0; n < many; n++) store(from.scores + (r + n) * from.wide + s, sums[n]);
         }
     }
-    float inverse[N];
-    for (int n = 0; n < N; n++) {
-        float* row = scores + n * wide;
-        const long end = (limit + kLanes - 1) / kLanes * kLanes;
-        for (long s = limit; s < end; s++) row[s] = -3.0e38f;
-        Lanes peak = broadcast(-3.0e38f);
-        for (long s = 0; s < end; s += kLanes) peak = larger(peak, load(row + s));
-        float highest = peak[0];
-        for (long j = 1; j < kLanes; j++) highest = peak[j] > highest ? peak[j] : highest;
-        Lanes total{};
-        for (long s = 0; s < end; s += kLanes) {
-            Lanes e = exponential(load(row + s) - highest);
-            if (s + kLanes > limit)
-                for (long j = limit - s; j < kLanes; j++) e[j] = 0.0f;
-            store(row + s, e);
-            total += e;
-        }
-        inverse[n] = 1.0f / sum(total);
-    }
-    for (long c = 0; c < size; c += kStep) {
-        Lanes low[N] = {}, high[N] = {};
-        if (c + kStep <= size)
-            for (long s = 0; s < limit; s++) {
-                const Lanes first = load(keys.values + s * size + c), second = load(keys.values + s * size + c + kLanes);
-                for (int n = 0; n < N; n++) {
-                    low[n] += first * scores[n * wide + s];
-                    high[n] += second * scores[n * wide + s];
-                }
-            }
-        else
-            for (long s = 0; s < limit; s++) {
-                const float* value = keys.values + s * size;
-                const Lanes first = load_at(value, c, size), second = c + kLanes < size ? load_at(value, c + kLanes, size) : Lanes{};
-                for (int n = 0; n < N; n++) {
-                    low[n] += first * scores[n * wide + s];
-                    high[n] += second * scores[n * wide + s];
-                }
-            }
-        for (int n = 0; n < N; n++) {
-            store_at(result + n * size, low[n] * inverse[n], c, size);
-            if (c + kLanes < size) store_at(result + n * size, high[n] * inverse[n], c + kLanes, size);
+    float inverse[kMostRows];
+    for (long r = 0; r < from.rows; r++) inverse[r] = soften(from.scores + r * from.wide, from.limit[r]);
+    for (long c = 0; c < size; c += kLanes) {
+        const bool aside = copies || c + kLanes > size;
+        if (aside)
+            for (long s = 0; s < most; s++) store(block + s * kLanes, load_at(keys.values + s * size, c, size));
+        for (long r = 0, many; r < from.rows; r += many) {
+            many = together(r);
+            chains(many, aside ? block : keys.values + c, aside ? kLanes : size, from.limit[r], from.scores + r * from.wide, from.wide, sums);
+            for (long n = 0; n < many; n++) put(r + n, c, sums[n] * inverse[r + n]);
         }
     }
 }
@@ -116,12 +163,14 @@ void sequence_attention(const float* qkv, const float* cosines, const float* sin
         const long sequence = task / groups, group = task % groups;
         const long first = static_cast<long>(offsets[sequence]), count = static_cast<long>(offsets[sequence + 1]) - first, total = cached + count;
         const long wide = (total + kStep - 1) / kStep * kStep, stride = append ? capacity : wide;
-        float* memory = scratch.take(static_cast<size_t>((2 * kMostQueries + 1) * headSize + kMostQueries * wide + (append ? 0 : headSize * wide + total * headSize)));
+        const long headsAtOnce = shared < kMostRows ? shared : kMostRows, tokensAtOnce = kMostRows / headsAtOnce;
+        const long blockRows = headSize > wide ? headSize : wide;
+        float* memory = scratch.take(static_cast<size_t>(kMostRows * (headSize + wide) + blockRows * kLanes + headSize + (append ? 0 : headSize * wide + total * headSize)));
         float* q = memory;
-        float* result = q + kMostQueries * headSize;
-        float* rotated = result + kMostQueries * headSize;
-        float* scores = rotated + headSize;
-        float* keys = append ? cachedKeys + group * headSize * capacity : scores + kMostQueries * wide;
+        float* scores = q + kMostRows * headSize;
+        float* block = scores + kMostRows * wide;
+        float* rotated = block + blockRows * kLanes;
+        float* keys = append ? cachedKeys + group * headSize * capacity : rotated + headSize;
         float* values = append ? cachedValues + group * capacity * headSize : keys + headSize * wide;
         if (!append) {
             for (long d = 0; d < headSize; d++) {
@@ -141,27 +190,23 @@ void sequence_attention(const float* qkv, const float* cosines, const float* sin
             std::memcpy(values + position * headSize, token + (heads + groups + group) * headSize, static_cast<size_t>(headSize) * sizeof(float));
         }
         const Keys all{keys, stride, values, headSize};
-        for (long t = 0; t < count; t++) {
-            const long position = cached + t, limit = causal ? position + 1 : total;
-            for (long head = group * shared; head < (group + 1) * shared; head += kMostQueries) {
-                const long left = (group + 1) * shared - head, many = left < kMostQueries ? left : kMostQueries;
-                for (long n = 0; n < many; n++)
-                    rotate(qkv + (first + t) * width + (head + n) * headSize, angles(cosines, t), angles(sines, t),
-                           queryGamma == nullptr ? nullptr : queryGamma + (head + n) * headSize, scale, q + n * headSize, headSize);
-                switch (many) {
-                    case 1: attend<1>(q, all, limit, scores, wide, result); break;
-                    case 2: attend<2>(q, all, limit, scores, wide, result); break;
-                    case 3: attend<3>(q, all, limit, scores, wide, result); break;
-                    default: attend<4>(q, all, limit, scores, wide, result); break;
-                }
-                const long at = (first + t) * heads * headSize + head * headSize;
-                for (long c = 0; c < many * headSize; c += kLanes) {
-                    const Lanes v = load_at(result, c, many * headSize);
-                    if (outType == kBFloat16) store_at(static_cast<BFloat16*>(out) + at, v, c, many * headSize);
-                    else store_at(static_cast<float*>(out) + at, v, c, many * headSize);
-                }
+        for (long begin = 0; begin < count; begin += tokensAtOnce)
+            for (long head = 0; head < shared; head += headsAtOnce) {
+                const long many = shared - head < headsAtOnce ? shared - head : headsAtOnce, end = begin + tokensAtOnce < count ? begin + tokensAtOnce : count;
+                long limit[kMostRows], place[kMostRows], rows = 0;
+                for (long t = begin; t < end; t++)
+                    for (long n = 0; n < many; n++, rows++) {
+                        const long own = group * shared + head + n;
+                        rotate(qkv + (first + t) * width + own * headSize, angles(cosines, t), angles(sines, t),
+                               queryGamma == nullptr ? nullptr : queryGamma + own * headSize, scale, q + rows * headSize, headSize);
+                        limit[rows] = causal ? cached + t + 1 : total;
+                        place[rows] = ((first + t) * heads + own) * headSize;
+                    }
+                attend({q, scores, wide, limit, rows}, all, block, [&](long row, long c, Lanes v) {
+                    if (outType == kBFloat16) store_at(static_cast<BFloat16*>(out) + place[row], v, c, headSize);
+                    else store_at(static_cast<float*>(out) + place[row], v, c, headSize);
+                });
             }
-        }
     });
 }
 
