@@ -20,10 +20,11 @@ public sealed partial class DeployTests
             where file.EndsWith(".yaml", StringComparison.Ordinal)
             from Match match in ArgumentList().Matches(Repository.Read(file))
             let words = JsonSerializer.Deserialize<string[]>(match.Groups["words"].Value)!
-            where words[0] is "serve" or "worker"
+            where words[0] is "serve" or "worker" or "silo"
             select (file, words)).ToList();
         Assert.Contains(commands, command => command.words[0] == "serve");
         Assert.Contains(commands, command => command.words[0] == "worker");
+        Assert.Contains(commands, command => command.words[0] == "silo");
         Assert.Empty(
             from command in commands
             from error in client.Parse(command.words).Errors

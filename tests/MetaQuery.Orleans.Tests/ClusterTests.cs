@@ -39,6 +39,17 @@ public sealed class ClusterTests(Cluster cluster) : IClassFixture<Cluster>
     }
 
     [Fact]
+    public async Task An_uploads_lines_cannot_name_files_of_the_silo()
+    {
+        ToySilo other = await cluster.NotTheHeadAsync();
+        Job job = await other.Client.UploadJobAsync(new JobRequest(), new MemoryStream("{\"prompt\": \"a dog\", \"images\": [\"../keys.json\"]}\n{\"prompt\": \"a cat\"}\n"u8.ToArray()), "prompts.jsonl");
+        Job ended = await cluster.EndOfAsync(job.Id);
+        Assert.Equal((1L, 1L), (ended.Counts.Written, ended.Counts.Failed));
+        SampleFailure failure = Assert.Single((await other.Client.ListFailuresAsync(job.Id)).Data);
+        Assert.Contains("keys.json", failure.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_line_that_is_wrong_is_named_through_the_cluster_as_without_one()
     {
         ToySilo other = await cluster.NotTheHeadAsync();

@@ -21,7 +21,7 @@ public sealed class ContractTests : IDisposable
     /// <summary>One of each contract, every field set to something else than its default.</summary>
     private static Dictionary<string, object> Samples()
     {
-        var settings = new ResolvedSettings(new ImageSize(64, 96), 20, 4.5f, "people", 7, 2, 100, ImageFormat.Webp, 80, 4);
+        var settings = new ResolvedSettings(new ImageSize(64, 96), 20, 4.5f, "people", 7, 2, 100, ImageFormat.Webp, 80, 4) { ImageGuidanceScale = 2.5f };
         var job = new JobView(
             "job_1", "name", "tenant", JobKind.DataSet, JobPriority.Interactive, JobState.Running, "why", new JobCounts(1, 2, 3, 4, 5, 6, 7), 8.5, TimeSpan.FromSeconds(9),
             settings, ["line 3"], "numerics", Time, Time.AddSeconds(1), Time.AddSeconds(2), Time.AddSeconds(3));
@@ -37,9 +37,9 @@ public sealed class ContractTests : IDisposable
                 Spec = new JobSpec
                 {
                     OutFolder = "", PromptFile = "/data/uploads/x.txt", Prompts = ["a", "b"], ImagesPerPrompt = 2, Size = new ImageSize(64, 96), NumInferenceSteps = 3, GuidanceScale = 1.5f,
-                    NegativePrompt = "n", Seed = 9, SamplesPerShard = 8, Format = ImageFormat.Jpeg, Quality = 70, Priority = JobPriority.Interactive, Dtype = "float32", BatchSize = 4, SkipInvalid = true,
+                    NegativePrompt = "n", Seed = 9, SamplesPerShard = 8, Format = ImageFormat.Jpeg, Quality = 70, Priority = JobPriority.Interactive, Dtype = "float32", BatchSize = 4, SkipInvalid = true, ImageGuidanceScale = 2.5f, Images = ["x.png"],
                 },
-                Tenant = "tenant", Name = "name", IdempotencyKey = "key", Kind = JobKind.Request, Deadline = Time, TaskTimeout = TimeSpan.FromSeconds(5),
+                Tenant = "tenant", Name = "name", IdempotencyKey = "key", Kind = JobKind.Request, Deadline = Time, TaskTimeout = TimeSpan.FromSeconds(5), PromptsFormat = "txt",
             },
             ["SamplePage"] = new SamplePage([sample], 4),
             ["SampleContent"] = new SampleContent(sample, new byte[] { 1, 2, 3 }, "image/png"),

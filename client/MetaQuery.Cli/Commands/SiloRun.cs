@@ -39,8 +39,9 @@ internal static class SiloRun
         var queued = Values.Number("--max-queued-images", "Images of all tenants that may be queued (default 100 million).", 1L, long.MaxValue);
         var keep = Values.Number("--keep-days", "Delete data sets so long after they finished (default: never).", 0.001, 36_500.0);
         var memory = Values.Number("--cache-memory-mb", "Conditions held in memory in MiB (default 512).", 0L, 1L << 30);
+        var budget = Values.MemoryBudget();
         var openMetrics = new Option<bool>("--open-metrics") { Description = "Let /metrics be read without an admin's key." };
-        foreach (var option in (Option[])[clustering, data, roles, slots, threads, device, model, dtype, urls, address, siloPort, gatewayPort, publicUrl, queued, keep, memory, openMetrics])
+        foreach (var option in (Option[])[clustering, data, roles, slots, threads, device, model, dtype, urls, address, siloPort, gatewayPort, publicUrl, queued, keep, memory, budget, openMetrics])
         {
             command.Options.Add(option);
         }
@@ -68,6 +69,7 @@ internal static class SiloRun
                     {
                         Dtype = result.GetValue(dtype),
                         Threads = perSlot,
+                        MemoryBudgetBytes = result.GetValue(budget),
                         Slots = result.GetValue(slots) ?? (place == "cpu" ? LocalModel.DefaultSlots(perSlot) : 1),
                         MaxQueuedImages = result.GetValue(queued),
                         KeepDataSets = result.GetValue(keep) is { } days ? TimeSpan.FromDays(days) : null,

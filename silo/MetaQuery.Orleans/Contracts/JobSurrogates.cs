@@ -83,6 +83,7 @@ public struct SettingsSurrogate
     [Id(8)] public ImageFormat Format;
     [Id(9)] public int Quality;
     [Id(10)] public int BatchSize;
+    [Id(11)] public float? ImageGuidanceScale;
 
     internal static SettingsSurrogate Of(ResolvedSettings settings) => new()
     {
@@ -97,10 +98,14 @@ public struct SettingsSurrogate
         Format = settings.Format,
         Quality = settings.Quality,
         BatchSize = settings.BatchSize,
+        ImageGuidanceScale = settings.ImageGuidanceScale,
     };
 
     internal readonly ResolvedSettings ToSettings() => new(
-        new ImageSize(HeightPixels, WidthPixels), NumInferenceSteps, GuidanceScale, NegativePrompt, Seed, ImagesPerPrompt, SamplesPerShard, Format, Quality, BatchSize);
+        new ImageSize(HeightPixels, WidthPixels), NumInferenceSteps, GuidanceScale, NegativePrompt, Seed, ImagesPerPrompt, SamplesPerShard, Format, Quality, BatchSize)
+    {
+        ImageGuidanceScale = ImageGuidanceScale,
+    };
 }
 
 [GenerateSerializer]
@@ -129,9 +134,12 @@ public struct JobSubmissionSurrogate
     [Id(19)] public JobKind Kind;
     [Id(20)] public DateTimeOffset? Deadline;
     [Id(21)] public TimeSpan? TaskTimeout;
+    [Id(22)] public string? PromptsFormat;
+    [Id(23)] public float? ImageGuidanceScale;
+    [Id(24)] public string[] Images;
 }
 
-/// <summary>A submission without its stream, which lies in the data folder by then.</summary>
+/// <summary>A submission without its streams, which lie in the data folder by then.</summary>
 [RegisterConverter]
 public sealed class JobSubmissionConverter : IConverter<JobSubmission, JobSubmissionSurrogate>
 {
@@ -155,7 +163,10 @@ public sealed class JobSubmissionConverter : IConverter<JobSubmission, JobSubmis
             Dtype = surrogate.Dtype,
             BatchSize = surrogate.BatchSize,
             SkipInvalid = surrogate.SkipInvalid,
+            ImageGuidanceScale = surrogate.ImageGuidanceScale,
+            Images = surrogate.Images,
         },
+        PromptsFormat = surrogate.PromptsFormat,
         Tenant = surrogate.Tenant,
         Name = surrogate.Name,
         IdempotencyKey = surrogate.IdempotencyKey,
@@ -164,10 +175,10 @@ public sealed class JobSubmissionConverter : IConverter<JobSubmission, JobSubmis
         TaskTimeout = surrogate.TaskTimeout,
     };
 
-    /// <exception cref="InvalidOperationException">It still has its stream.</exception>
+    /// <exception cref="InvalidOperationException">It still has its streams.</exception>
     public JobSubmissionSurrogate ConvertToSurrogate(in JobSubmission value)
     {
-        if (value.Prompts is not null)
+        if (value.Prompts is not null || value.Pictures is not null)
         {
             throw new InvalidOperationException("a submission's stream does not cross silos: it is put into the data folder first");
         }
@@ -197,6 +208,9 @@ public sealed class JobSubmissionConverter : IConverter<JobSubmission, JobSubmis
             Kind = value.Kind,
             Deadline = value.Deadline,
             TaskTimeout = value.TaskTimeout,
+            PromptsFormat = value.PromptsFormat,
+            ImageGuidanceScale = spec.ImageGuidanceScale,
+            Images = [.. spec.Images],
         };
     }
 }

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using MetaQuery.Farm;
+using MetaQuery.Redis;
 using Orleans.Runtime;
 
 namespace MetaQuery.Orleans;
@@ -37,7 +38,8 @@ internal static class ClusterCalls
 
     /// <summary>Whether the same call may succeed a moment later.</summary>
     public static bool MayPass(Exception exception) => exception is GrainFaultException { Fault: GrainFault.Unavailable }
-        or TimeoutException or OrleansException or SocketException or IOException or ObjectDisposedException;
+        or TimeoutException or OrleansException or SocketException or IOException or ObjectDisposedException
+        || RedisFailure.IsRedis(exception) || (exception is not GrainFaultException && exception.InnerException is { } inner && MayPass(inner)); // a grain's state could not be read
 
     public static Exception ToFarm(Exception exception) => exception is GrainFaultException fault
         ? fault.ToFarmException()

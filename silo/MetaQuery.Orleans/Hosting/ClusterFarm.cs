@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using MetaQuery.Data;
 using MetaQuery.Farm;
 using Orleans.Runtime;
 
@@ -9,7 +8,6 @@ namespace MetaQuery.Orleans;
 /// <remarks>What is large goes through the data folder, which every silo with the role head sees: uploads on their way in, files on their way out.</remarks>
 public sealed class ClusterFarm : IFarm, IFarmCluster
 {
-    private const string UploadsFolder = "uploads";
     private static readonly TimeSpan OldWord = TimeSpan.FromSeconds(5);
 
     private readonly IGrainFactory _grains;
@@ -44,20 +42,13 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
     {
         ArgumentNullException.ThrowIfNull(submission);
         var ticket = Guid.NewGuid();
-        string? upload = null;
+        if (submission.Prompts is not null)
+        {
+            submission = await Uploads.StoreAsync(submission, _dataFolder, ticket, cancellationToken);
+        }
+
         try
         {
-            if (submission.Prompts is { } prompts)
-            {
-                if (submission.PromptsFormat is not ("txt" or "jsonl" or "csv"))
-                {
-                    throw new JobSpecException($"the prompts' format \"{submission.PromptsFormat}\" is not known; txt, jsonl and csv are");
-                }
-
-                upload = await StoreAsync(prompts, $"{ticket:n}.{submission.PromptsFormat}", cancellationToken);
-                submission = submission with { Prompts = null, PromptsFormat = null, Spec = submission.Spec with { PromptFile = upload } };
-            }
-
             // a job that was promised by a head that died before it answered must not be made twice
             submission = submission with { IdempotencyKey = submission.IdempotencyKey ?? $"cluster-{ticket:n}" };
             ITenantGrain tenant = _grains.GetGrain<ITenantGrain>(submission.Tenant);
@@ -72,7 +63,7 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
         }
         finally
         {
-            Remove(upload);
+            Uploads.Remove(submission);
         }
     }
 
@@ -209,39 +200,5 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
         }
     }
 
-    private static void Remove(string? upload)
-    {
-        if (upload is not null)
-        {
-            File.Delete(upload);
-        }
-    }
-
     private IJobGrain Job(JobReference job) => _grains.GetGrain<IJobGrain>(job.JobId);
-
-    private async Task<string> StoreAsync(Stream content, string name, CancellationToken cancellationToken)
-    {
-        string path = Path.Combine(_dataFolder, UploadsFolder, name);
-        try
-        {
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            await using var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
-            await content.CopyToAsync(file, cancellationToken);
-            return path;
-        }
-        catch (Exception exception)
-        {
-            if (Path.Exists(path))
-            {
-                File.Delete(path);
-            }
-
-            if (exception is UnauthorizedAccessException || (exception is IOException && exception.HResult is 28 or 122))
-            {
-                throw StorageException.From(exception, path);
-            }
-
-            throw;
-        }
-    }
 }

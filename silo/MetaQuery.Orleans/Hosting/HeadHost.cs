@@ -119,7 +119,9 @@ internal sealed partial class HeadHost : IAsyncDisposable
 
     private async Task<JobView> SubmitAsync(FarmHead head, JobSubmission submission)
     {
-        JobView job = await head.SubmitAsync(submission, CancellationToken.None);
+        JobSubmission opened = Uploads.Open(submission);
+        await using Stream? prompts = opened.Prompts;
+        JobView job = await head.SubmitAsync(opened, CancellationToken.None);
         if (job.Kind == JobKind.DataSet) // the answer to a request dies with whoever waits for it
         {
             await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job));

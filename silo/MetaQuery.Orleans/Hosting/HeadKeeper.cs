@@ -1,4 +1,3 @@
-using MetaQuery.Farm;
 using Microsoft.Extensions.Hosting;
 
 namespace MetaQuery.Orleans;
@@ -18,9 +17,10 @@ internal sealed class HeadKeeper(IGrainFactory grains, HeadWhereabouts whereabou
                 whereabouts.Hear(standing);
                 isRunning = standing.IsRunning;
             }
-            catch (Exception exception) when (ClusterCalls.MayPass(exception))
+#pragma warning disable CA1031 // no silo with the role, or the one that had it is dying, or this one starts or ends: asked again, and the word's age tells
+            catch (Exception) when (!stoppingToken.IsCancellationRequested)
+#pragma warning restore CA1031
             {
-                // no silo with the role, or the one that had it is dying: asked again, and the word's age tells
             }
 
             await Task.Delay(isRunning ? times.HeadLook : times.HeadLook / 4, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -20,6 +20,9 @@ public interface IFarmBackbone : IAsyncDisposable
     /// <summary>The queue as a slot sees it; waits until it is there.</summary>
     Task<IWorkQueue> OpenQueueAsync(CancellationToken cancellationToken);
 
+    /// <summary>Waits some seconds, before the head lets go, for reports that would be lost with this process.</summary>
+    Task SettleAsync(string lane);
+
     /// <summary>One for all slots of a process.</summary>
     ConditionCache CreateCache(long memoryBytes);
 }
@@ -35,6 +38,8 @@ public sealed class RedisBackbone(RedisFarm farm) : IFarmBackbone
         await RedisWorkFeed.OpenAsync(farm.Connection, farm.Queue);
 
     public async Task<IWorkQueue> OpenQueueAsync(CancellationToken cancellationToken) => await farm.OpenQueueAsync(cancellationToken);
+
+    public Task SettleAsync(string lane) => Task.CompletedTask; // the next head receives them
 
     public ConditionCache CreateCache(long memoryBytes) => farm.CreateCache(memoryBytes);
 
@@ -64,6 +69,20 @@ public sealed class MemoryBackbone(string conditionsFolder, long conditionDiskBy
     }
 
     public async Task<IWorkQueue> OpenQueueAsync(CancellationToken cancellationToken) => await _queue.Task.WaitAsync(cancellationToken);
+
+    public async Task SettleAsync(string lane)
+    {
+        if (!_queue.Task.IsCompletedSuccessfully)
+        {
+            return;
+        }
+
+        // what was finished last shall be on disk, not made again; a disk that takes nothing must not hold the end up
+        for (int i = 0; i < 250 && (await _queue.Task.Result.DepthAsync(lane, CancellationToken.None)).UnconfirmedReports > 0; i++)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(20));
+        }
+    }
 
     public ConditionCache CreateCache(long memoryBytes) => new(memoryBytes, new DiskConditionTier(conditionsFolder, conditionDiskBytes));
 

@@ -29,7 +29,7 @@ public static class SiloServer
         await using IFarmBackbone backbone = await ConnectAsync(options, stop); // before seconds are spent on the model
         using LocalModel? model = options.WorkRoles == WorkRoles.None
             ? null
-            : LocalModel.Load(options.Serve.ModelFolder, options.Serve.Dtype, options.Serve.Threads, options.WorkRoles, options.Device);
+            : LocalModel.Load(options.Serve.ModelFolder, options.Serve.Dtype, options.Serve.Threads, options.WorkRoles, options.Device, options.Serve.MemoryBudgetBytes);
         await RunAsync(options, backbone, model, LocalModel.Describe(options.Serve.ModelFolder), joined, logging, stop);
     }
 
@@ -60,7 +60,7 @@ public static class SiloServer
         await StartAsync(host, options, stop);
         try
         {
-            await ServeAsync(host.Services, options, backbone, description, keys, joined, logging, stop);
+            await ServeAsync(host.Services, options, backbone, description, model?.Description.Lane ?? description.Lane, keys, joined, logging, stop);
         }
         finally
         {
@@ -117,7 +117,7 @@ public static class SiloServer
     }
 
     private static async Task ServeAsync(
-        IServiceProvider services, SiloOptions options, IFarmBackbone backbone, ModelDescription description, ApiKeyRing keys,
+        IServiceProvider services, SiloOptions options, IFarmBackbone backbone, ModelDescription description, string lane, ApiKeyRing keys,
         Action<SiloAddress, IReadOnlyList<string>> joined, Action<ILoggingBuilder>? logging, CancellationToken stop)
     {
         var silo = services.GetRequiredService<ILocalSiloDetails>().SiloAddress;
@@ -155,6 +155,7 @@ public static class SiloServer
                 await web.DisposeAsync();
             }
 
+            await backbone.SettleAsync(lane);
             await heads.LeaveAsync();
         }
 

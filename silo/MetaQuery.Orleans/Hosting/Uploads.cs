@@ -1,0 +1,109 @@
+using System.Runtime.CompilerServices;
+using MetaQuery.Data;
+using MetaQuery.Farm;
+
+namespace MetaQuery.Orleans;
+
+/// <summary>What was uploaded, on its way from the silo that a request reached to the one that holds the head: files in the data folder's <c>uploads/</c>, gone once the head has answered.</summary>
+/// <remarks>A submission whose <see cref="JobSubmission.PromptsFormat"/> is set and whose stream is not names the prompts' file by <see cref="JobSpec.PromptFile"/>; its pictures lie beside it.</remarks>
+internal static class Uploads
+{
+    private const string FolderName = "uploads";
+    private const string PicturesEnding = ".pictures";
+
+    /// <summary>Puts a submission's streams into the data folder.</summary>
+    /// <returns>The submission without them.</returns>
+    /// <exception cref="JobSpecException">The prompts' format is not known.</exception>
+    /// <exception cref="StorageException">The folder takes nothing.</exception>
+    public static async Task<JobSubmission> StoreAsync(JobSubmission submission, string dataFolder, Guid ticket, CancellationToken cancellationToken)
+    {
+        if (submission.PromptsFormat is not ("txt" or "jsonl" or "csv"))
+        {
+            throw new JobSpecException($"the prompts' format \"{submission.PromptsFormat}\" is not known; txt, jsonl and csv are");
+        }
+
+        string path = Path.Combine(dataFolder, FolderName, $"{ticket:n}.{submission.PromptsFormat}");
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            await using (FileStream prompts = Create(path))
+            {
+                await submission.Prompts!.CopyToAsync(prompts, cancellationToken);
+            }
+
+            if (submission.Pictures is { } pictures)
+            {
+                await using FileStream file = Create(path + PicturesEnding);
+                using var writer = new BinaryWriter(file);
+                await foreach (UploadedPicture picture in pictures.WithCancellation(cancellationToken))
+                {
+                    writer.Write(picture.Name);
+                    writer.Write(picture.File.Length);
+                    writer.Write(picture.File.Span);
+                }
+            }
+        }
+        catch (Exception exception)
+        {
+            Remove(path);
+            if (exception is UnauthorizedAccessException || (exception is IOException && exception.HResult is 28 or 122))
+            {
+                throw StorageException.From(exception, path);
+            }
+
+            throw;
+        }
+
+        return submission with { Prompts = null, Pictures = null, Spec = submission.Spec with { PromptFile = path } };
+    }
+
+    /// <summary>The submission with its streams again, as the request brought it; the prompts' stream is the caller's to dispose.</summary>
+    public static JobSubmission Open(JobSubmission submission)
+    {
+        if (submission.PromptsFormat is null || submission.Spec.PromptFile is not { } path)
+        {
+            return submission;
+        }
+
+        return submission with
+        {
+            Spec = submission.Spec with { PromptFile = null }, // or its lines could name files beside it
+            Prompts = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete),
+            Pictures = File.Exists(path + PicturesEnding) ? ReadAsync(path + PicturesEnding) : null,
+        };
+    }
+
+    /// <summary>Removes what was stored.</summary>
+    public static void Remove(JobSubmission stored)
+    {
+        if (stored is { PromptsFormat: not null, Spec.PromptFile: { } path })
+        {
+            Remove(path);
+        }
+    }
+
+    private static void Remove(string path)
+    {
+        foreach (string file in (string[])[path, path + PicturesEnding])
+        {
+            if (File.Exists(file))
+            {
+                File.Delete(file);
+            }
+        }
+    }
+
+    private static FileStream Create(string path) => new(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
+
+    private static async IAsyncEnumerable<UploadedPicture> ReadAsync(string path, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        using var reader = new BinaryReader(file);
+        while (file.Position < file.Length)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            string name = reader.ReadString();
+            yield return new UploadedPicture(name, reader.ReadBytes(reader.ReadInt32()));
+        }
+    }
+}
