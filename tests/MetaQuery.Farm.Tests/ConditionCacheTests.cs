@@ -94,6 +94,7 @@ public sealed class ConditionCacheTests
         Get(cache, "c", keepOnDisk: true);
         Assert.Equal(2, Directory.GetFiles(work["conditions"]).Length);
         Assert.Equal(104, disk.Bytes);
+        Assert.Equal((0L, 1L), (cache.Counters.Evictions, cache.Counters.DiskEvictions));
         Assert.False(Get(cache, "a", keepOnDisk: true));
         Assert.True(Get(cache, "b", keepOnDisk: true));
     }

@@ -193,7 +193,7 @@ public sealed class CoordinatorTests
     }
 
     private static JobCoordinator Coordinator(JobPlan plan, MemorySampleStore store) => new(
-        PromptStream.Read(plan, store, () => { }).GetEnumerator(), new JobItems("job", plan, JobPriority.Bulk, null, keepAll: false), store.IsSettled);
+        PromptStream.Read(plan, store.IsSettled, () => { }).GetEnumerator(), new JobItems("job", plan, JobPriority.Bulk, null, keepAll: false), store.IsSettled);
 
     private static DenoiseItem Item(JobPlan plan, long position)
     {

@@ -88,9 +88,10 @@ public sealed class WorkerHostTests
             },
             BeforeEncode = requests => order.Enqueue(string.Join(' ', requests.Select(request => request.Caption))),
         };
-        await floor.FeedAsync([.. Enumerable.Range(0, 60).Select(i => ToyFloor.Image("bulk", i)), .. Enumerable.Range(0, 40).Select(i => ToyFloor.Prompt($"bulk {i}"))]);
+        await floor.FeedAsync([.. Enumerable.Range(0, 60).Select(i => ToyFloor.Image("bulk", i))]);
         floor.Start(model);
         Assert.True(await running.WaitAsync(ToyFloor.Limit));
+        await floor.FeedAsync([.. Enumerable.Range(0, 40).Select(i => ToyFloor.Prompt($"bulk {i}"))]); // not before: whether the slot begins with images or prompts is chance
         await ToyFloor.Until(() => floor.Queue.DepthAsync(floor.Lane, CancellationToken.None).Result.Leased == 4 + 4 + 16);
         await floor.FeedAsync(
             ToyFloor.Prompt("web") with { Priority = JobPriority.Interactive }, ToyFloor.Image("web", 0, steps: 9) with { Priority = JobPriority.Interactive });
@@ -252,6 +253,44 @@ public sealed class WorkerHostTests
         host.Drain();
         await floor.EndOf(host);
         Assert.Empty(await floor.Queue.ReceiveAsync(10, TimeSpan.Zero, CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task A_slot_that_hangs_gives_back_the_batch_it_had_ready_and_takes_no_other_until_it_is_free()
+    {
+        await using var floor = new ToyFloor();
+        floor.Know("a cat");
+        using var release = new ManualResetEventSlim();
+        var clock = new ManualClock();
+        await floor.FeedAsync([.. Enumerable.Range(0, 12).Select(i => ToyFloor.Image("a", i) with { Timeout = TimeSpan.FromMinutes(2) })]);
+        floor.Start(new ToyModel { BeforeDenoise = (_, _) => release.Wait(ToyFloor.Limit) }, new WorkerOptions { Clock = clock });
+        await ToyFloor.Until(() => floor.Queue.DepthAsync(floor.Lane, CancellationToken.None).Result.Leased == 8);
+        var reports = new List<ReceivedReport>();
+        await ToyFloor.Until(() =>
+        {
+            clock.Advance(TimeSpan.FromSeconds(10));
+            reports.AddRange(floor.Queue.ReceiveAsync(8, TimeSpan.Zero, CancellationToken.None).AsTask().Result);
+            return reports.Count == 8;
+        });
+        Assert.Equal(4, reports.Count(report => report.Outcome is FailedOutcome));
+        Assert.Equal(4, reports.Count(report => report.Outcome is ReturnedOutcome));
+        LaneDepth depth = await floor.Queue.DepthAsync(floor.Lane, CancellationToken.None);
+        Assert.Equal((4L, 0L), (depth.WaitingDenoise, depth.Leased));
+        release.Set();
+        Assert.All(await floor.ReceiveAsync(4), report => Assert.IsNotType<ReturnedOutcome>(report.Outcome));
+    }
+
+    [Fact]
+    public async Task A_prompts_time_limit_holds_for_its_batch_which_holds_none_with_another()
+    {
+        await using var floor = new ToyFloor();
+        floor.Start(new ToyModel { HoldEncode = stop => stop.WaitHandle.WaitOne() });
+        TimeSpan[] limits = [TimeSpan.FromMilliseconds(30), TimeSpan.FromMilliseconds(40)];
+        await floor.FeedAsync([.. limits.SelectMany(limit => Enumerable.Range(0, 3).Select(i => ToyFloor.Prompt($"{limit} {i}") with { Timeout = limit }))]);
+        foreach (ReceivedReport report in await floor.ReceiveAsync(6))
+        {
+            Assert.Equal($"the encode batch took longer than {report.Item.Timeout:g}", Assert.IsType<FailedOutcome>(report.Outcome).Reason);
+        }
     }
 
     [Fact]

@@ -17,10 +17,10 @@ public sealed record WorkerSlot(string Activity, int Rows, IReadOnlyList<string>
 
 public sealed record WorkerList(string Object, IReadOnlyList<Worker> Data);
 
-/// <summary>The condition cache, summed over workers, and what the encoder had to make.</summary>
+/// <summary>The condition cache, summed over workers, and what the encoder had to make. Evictions without a name are memory's.</summary>
 public sealed record CacheReport(
     string Object, long MemoryHits, long DiskHits, long Misses, long SharedFlights, long Evictions, long CorruptEntries, long MemoryBytes, long DiskBytes, long Passes,
-    long PassesAgain, long RedisHits = 0, long RedisBytes = 0);
+    long PassesAgain, long RedisHits = 0, long RedisBytes = 0, long RedisEvictions = 0, long DiskEvictions = 0);
 
 /// <param name="MaxQueuedImages">Null for no limit.</param>
 /// <param name="ImagesPerDay">Null for no limit.</param>

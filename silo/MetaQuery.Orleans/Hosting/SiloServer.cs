@@ -43,6 +43,7 @@ public static class SiloServer
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(joined);
         ServeOptions serve = options.Serve;
+        using ILoggerFactory logs = HeadServing.LogsOf(logging);
         var keys = new ApiKeyRing(new ApiKeyFile(serve.DataFolder));
         if (options.IsHead)
         {
@@ -51,7 +52,7 @@ public static class SiloServer
 
         var tenants = new ClusterTenants(keys);
         var parts = new SiloParts(
-            options.Roles, backbone, tenants, options.IsHead ? new HeadSettings(description, HeadServing.OptionsOf(serve, tenants)) : null,
+            options.Roles, backbone, tenants, options.IsHead ? new HeadSettings(description, HeadServing.OptionsOf(serve, tenants, logs)) : null,
             new SlotSettings(model, options.WorkRoles, options.Device, serve.DataFolder, serve.CacheMemoryBytes), options.Slots,
             options.IsHead ? string.Join(' ', serve.Web.Urls) : "", options.Membership);
         using IHost host = Build(options, parts, logging);

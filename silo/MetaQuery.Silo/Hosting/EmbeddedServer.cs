@@ -23,6 +23,7 @@ public static class EmbeddedServer
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(listening);
+        using ILoggerFactory logs = HeadServing.LogsOf(logging);
         DataFolder folder = DataFolder.Take(options.DataFolder); // before any of its files is opened: they have one owner
         MemoryWorkQueue? queue = null;
         FarmHead head;
@@ -42,7 +43,7 @@ public static class EmbeddedServer
 
         using (queue)
         {
-            HeadOptions headOptions = HeadServing.OptionsOf(options, keys);
+            HeadOptions headOptions = HeadServing.OptionsOf(options, keys, logs);
             head = await FarmHead.StartAsync(model.Description, queue, registry, headOptions, folder, stop);
             await using (head)
             {

@@ -1,16 +1,21 @@
 using MetaQuery.Farm;
 using MetaQuery.Silo.Web;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace MetaQuery.Silo.Hosting;
 
 /// <summary>What serving has in common with and without Redis.</summary>
 internal static class HeadServing
 {
-    public static HeadOptions OptionsOf(ServeOptions options, ITenantDirectory tenants)
+    public static HeadOptions OptionsOf(ServeOptions options, ITenantDirectory tenants, ILoggerFactory logs)
     {
-        var head = new HeadOptions { DataFolder = options.DataFolder, Tenants = tenants, KeepDataSets = options.KeepDataSets };
+        var head = new HeadOptions { DataFolder = options.DataFolder, Tenants = tenants, KeepDataSets = options.KeepDataSets, Log = logs.CreateLogger<FarmHead>() };
         return options.MaxQueuedImages is { } most ? head with { MaxQueuedImages = most } : head;
     }
+
+    /// <summary>Where the head's own events go: the head begins before the web server, which brings its logs with it.</summary>
+    public static ILoggerFactory LogsOf(Action<ILoggingBuilder>? logging) => logging is null ? NullLoggerFactory.Instance : LoggerFactory.Create(logging);
 
     public static ServeOptions WithSecret(ServeOptions options, DataFolder folder) =>
         options with { Web = options.Web with { UrlSecret = UrlSecret.Of(folder.FullPath) } };

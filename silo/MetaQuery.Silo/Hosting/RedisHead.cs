@@ -22,6 +22,7 @@ public static class RedisHead
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(redis);
         ArgumentNullException.ThrowIfNull(listening);
+        using ILoggerFactory logs = HeadServing.LogsOf(logging);
         await using RedisFarm farm = await RedisFarm.ConnectAsync(redis, stop); // before seconds are spent on hashing the model
         ModelDescription model = LocalModel.Describe(options.ModelFolder);
         using ChatService? chat = options.ChatSlots is > 0 and var slots
@@ -43,7 +44,7 @@ public static class RedisHead
 
         await using (feed)
         {
-            await using FarmHead head = await FarmHead.StartAsync(model, feed, farm.CreateRegistry(), HeadServing.OptionsOf(options, keys), folder, stop);
+            await using FarmHead head = await FarmHead.StartAsync(model, feed, farm.CreateRegistry(), HeadServing.OptionsOf(options, keys, logs), folder, stop);
             await using FarmWebServer web = await FarmWebServer.StartAsync(head, keys, HeadServing.WithChat(HeadServing.WithSecret(options, folder), chat).Web, logging, cancellationToken: stop);
             listening(web.Urls);
             await HeadServing.UntilEndAsync(head, web, worker: null, stop);

@@ -67,7 +67,7 @@ internal static class Wire
     public static CacheReport Cache(FarmCounters counters) => new(
         "cache", counters.Cache.MemoryHits, counters.Cache.DiskHits, counters.Cache.Misses, counters.Cache.SharedFlights, counters.Cache.Evictions,
         counters.Cache.CorruptEntries, counters.Cache.MemoryBytes, counters.Cache.DiskBytes, counters.Passes, counters.PassesAgain,
-        counters.Cache.RedisHits, counters.Cache.RedisBytes);
+        counters.Cache.RedisHits, counters.Cache.RedisBytes, counters.Cache.RedisEvictions, counters.Cache.DiskEvictions);
 
     public static Model Model(ImageModelInfo model, DateTimeOffset created) => new(
         model.ModelName, "model", created.ToUnixTimeSeconds(), "metaquery", model.ModelRevision, Size(model.DefaultSize), model.SizeMultiplePixels, model.MinSizePixels,

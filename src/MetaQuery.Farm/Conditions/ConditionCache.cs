@@ -56,6 +56,8 @@ public sealed class ConditionCache
                     RedisHits = _tierHits.GetValueOrDefault("redis"),
                     RedisBytes = BytesOf("redis"),
                     MadeAgain = _madeAgain,
+                    RedisEvictions = _tiers.Where(tier => tier.Name == "redis").Sum(tier => tier.Evictions),
+                    DiskEvictions = _tiers.Where(tier => tier.Name == "disk").Sum(tier => tier.Evictions),
                 };
             }
         }

@@ -23,6 +23,7 @@ public sealed class DiskConditionTier : IConditionTier
     private readonly LinkedList<(string Name, long Bytes)> _leastRecentFirst = [];
     private long _bytes;
     private long _writtenSinceLook;
+    private long _evictions;
 
     /// <exception cref="StorageException">The folder cannot be made.</exception>
     public DiskConditionTier(string folder, long budgetBytes)
@@ -57,6 +58,8 @@ public sealed class DiskConditionTier : IConditionTier
             }
         }
     }
+
+    public long Evictions => Interlocked.Read(ref _evictions);
 
     /// <returns>The condition; or null where there is none, with <paramref name="isCorrupt"/> true where a damaged one was removed.</returns>
     public byte[]? TryRead(ConditionKey key, out bool isCorrupt)
@@ -192,6 +195,7 @@ public sealed class DiskConditionTier : IConditionTier
                 Drop(oldest);
             }
 
+            Interlocked.Increment(ref _evictions);
             Delete(PathOf(name));
         }
     }

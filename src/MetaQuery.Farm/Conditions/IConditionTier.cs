@@ -9,6 +9,9 @@ public interface IConditionTier
     /// <summary>Bytes held, as far as this process knows.</summary>
     long Bytes { get; }
 
+    /// <summary>Conditions that this process dropped from it to keep its budget.</summary>
+    long Evictions => 0;
+
     /// <summary>Whether every condition goes here, for other processes to find; otherwise only those that are wanted again long after.</summary>
     bool KeepsAll => true;
 

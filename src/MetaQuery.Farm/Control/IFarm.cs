@@ -105,7 +105,7 @@ public sealed record JobSubmission
     /// <summary>The job is cancelled when this has passed.</summary>
     public DateTimeOffset? Deadline { get; init; }
 
-    /// <summary>Longest time of one batch; null for the worker's limit.</summary>
+    /// <summary>Longest time of one batch, of prompts as of images; null for the worker's limit.</summary>
     public TimeSpan? TaskTimeout { get; init; }
 }
 
@@ -125,14 +125,14 @@ public sealed record JobView(
     TimeSpan? TimeLeft, ResolvedSettings Settings, IReadOnlyList<string> SkippedLines, string? NumericsFingerprint, DateTimeOffset CreatedAt,
     DateTimeOffset? StartedAt, DateTimeOffset? FinishedAt, DateTimeOffset? ExpiresAt);
 
-/// <summary>What a job has, honestly: each image counts as planned, then encoded, denoised, written; or failed.</summary>
+/// <summary>What a job has, honestly: each image counts as planned, then encoded, denoised, written; or failed. None is counted before it is so: a loss of power takes nothing back.</summary>
 /// <param name="Prompts">In the job.</param>
 /// <param name="Images">In the job.</param>
 /// <param name="Planned">Images whose prompt was read and turned into work.</param>
 /// <param name="Encoded">Images whose conditions were ready.</param>
-/// <param name="Denoised">Images made.</param>
-/// <param name="Written">Images committed to disk.</param>
-/// <param name="Failed">Images given up.</param>
+/// <param name="Denoised">Images made and reported to the head: those written and those about to be, which a full disk holds up.</param>
+/// <param name="Written">Images whose bytes are synced to disk, in a spool or a shard.</param>
+/// <param name="Failed">Images given up, written down likewise.</param>
 public sealed record JobCounts(long Prompts, long Images, long Planned, long Encoded, long Denoised, long Written, long Failed);
 
 /// <param name="Tenant">Null for all.</param>
@@ -181,4 +181,8 @@ public sealed record TenantUsage(string Tenant, long QueuedImages, long ImagesTo
 /// <param name="FeedLag">Gauge: age of the oldest waiting item, what an autoscaler goes by.</param>
 public sealed record FarmCounters(
     ConditionCacheCounters Cache, IReadOnlyDictionary<JobState, int> JobsByState, long QueuedImages, IReadOnlyDictionary<string, LaneDepth> Lanes,
-    long ImagesWritten, long ImagesFailed, long Passes, long PassesAgain, long RefusedReports, long ReclaimedItems, TimeSpan FeedLag);
+    long ImagesWritten, long ImagesFailed, long Passes, long PassesAgain, long RefusedReports, long ReclaimedItems, TimeSpan FeedLag)
+{
+    /// <summary>Samples whose record was damaged on disk before its shard was written: made again, and then counted as written a second time.</summary>
+    public long DamagedRecords { get; init; }
+}

@@ -44,17 +44,15 @@ public sealed class FaultLedger(FaultRules? rules = null)
     /// <summary>Items with faults.</summary>
     public int Count => _records.Count;
 
-    /// <summary>A live worker reported an error.</summary>
+    /// <summary>A live worker reported an error: of the item, or of the batch that held it.</summary>
+    /// <remarks>After the first one it takes a batch of its own, so that no item is given up for what its neighbours did: all errors but the first are its own.</remarks>
     /// <param name="item">The item as it was handed out.</param>
     /// <param name="reason">One line.</param>
-    /// <param name="batchRows">Rows of the batch that failed. Where there were several, it says nothing yet of this one, and none is blamed:
-    /// each is tried in a batch of its own. One that had been fed so and came in a batch all the same is counted, or it could fail for ever.</param>
-    public FaultVerdict Error(WorkItem item, string reason, int batchRows)
+    public FaultVerdict Error(WorkItem item, string reason)
     {
         ArgumentNullException.ThrowIfNull(item);
         FaultRecord known = Known(item.Id);
-        bool counts = batchRows <= 1 || known.IsSingly;
-        int errors = known.Errors + (counts ? 1 : 0);
+        int errors = known.Errors + 1;
         return Keep(known with { Errors = errors, IsSingly = true, IsQuarantined = errors >= _rules.MaxErrors, Reason = reason });
     }
 

@@ -28,7 +28,7 @@ internal sealed partial class Dispatcher
                     }
                 }
 
-                _feedTrouble = null;
+                _troubles.Queue("feed", null);
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
             {
@@ -36,7 +36,7 @@ internal sealed partial class Dispatcher
             }
             catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
-                _feedTrouble = exception.Message;
+                _troubles.Queue("feed", exception.Message);
                 await PauseAsync(_options.LookEvery).ConfigureAwait(false);
             }
 
@@ -54,7 +54,7 @@ internal sealed partial class Dispatcher
     private async Task FeedAsync(FeedLane lane)
     {
         IReadOnlyList<JobSession> fed = lane.Fed;
-        if ((fed.Count == 0 && lane.EncodeAgain.IsEmpty) || _diskTrouble is not null)
+        if ((fed.Count == 0 && lane.EncodeAgain.IsEmpty) || _troubles.IsDiskAway)
         {
             lane.Waits(0);
             return;

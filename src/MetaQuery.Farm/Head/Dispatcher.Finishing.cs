@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
@@ -60,38 +61,61 @@ internal sealed partial class Dispatcher
 
     /// <summary>Does what the disk may refuse, until it no longer does: nothing is confirmed or fed meanwhile.</summary>
     /// <param name="action">What to do.</param>
-    /// <param name="session">Whose files it touches alone: what waiting does not mend there (a damaged spool, a folder that is gone) ends this job, not the others.</param>
-    private async Task TryOnDiskAsync(Action action, JobSession? session = null)
+    /// <param name="session">On whose behalf: once it is let go, nobody waits for it.</param>
+    /// <param name="isItsOwn">It touches this job's files alone: what waiting does not mend there (a folder that is gone) ends this job, not the others.</param>
+    private async Task TryOnDiskAsync(Action action, JobSession? session = null, bool isItsOwn = true)
     {
-        while (true)
+        bool waits = false;
+        try
         {
-            try
+            while (!TryOnce(out StorageException? refusal))
             {
-                action();
-                _diskTrouble = null;
-                return;
-            }
-            catch (StorageException exception)
-            {
-                _diskTrouble = exception.Message;
-                if (!_host.WaitsForDisk(exception))
+                _troubles.DiskRefused(refusal.Message, isFirst: !waits);
+                waits = true;
+                if (!_host.WaitsForDisk(refusal))
                 {
                     foreach (JobSession open in _sessions.Values)
                     {
-                        _host.Failed(open, exception);
+                        _host.Failed(open, refusal);
                     }
 
                     return;
                 }
 
-                if (session is not null && !exception.IsTransient)
+                if (session is not null && isItsOwn && !refusal.IsTransient)
                 {
-                    await FailAsync(session, exception).ConfigureAwait(false);
+                    await FailAsync(session, refusal).ConfigureAwait(false);
                     return;
                 }
 
-                await PauseAsync(_options.LookEvery).ConfigureAwait(false);
+                await PauseAsync(_options.LookEvery, session?.Leaving ?? default).ConfigureAwait(false);
                 _stop.Token.ThrowIfCancellationRequested();
+                if (session?.Leaving.IsCancellationRequested == true)
+                {
+                    return; // its folder is the next head's, or is about to be deleted
+                }
+            }
+        }
+        finally
+        {
+            if (waits)
+            {
+                _troubles.DiskDone();
+            }
+        }
+
+        bool TryOnce([NotNullWhen(false)] out StorageException? refusal)
+        {
+            try
+            {
+                action();
+                refusal = null;
+                return true;
+            }
+            catch (StorageException exception)
+            {
+                refusal = exception;
+                return false;
             }
         }
     }
@@ -136,21 +160,42 @@ internal sealed partial class Dispatcher
 
     private async Task<bool> FinishAsync(JobSession session)
     {
-        if (session.IsSettled)
+        bool isSettled = session.IsSettled;
+        if (isSettled)
         {
-            LaneOf(session).Remove(session);
-            session.ReadToEnd();
-            await TryOnDiskAsync(() => _host.Settled(session)).ConfigureAwait(false);
+            await EndFeedingAsync(session).ConfigureAwait(false);
         }
 
-        await TryOnDiskAsync(session.FinishShards).ConfigureAwait(false);
+        int damaged = 0;
+        await TryOnDiskAsync(() => damaged = session.FinishShards(), session).ConfigureAwait(false);
+        if (damaged > 0)
+        {
+            Interlocked.Add(ref _damaged, damaged);
+            _options.Log.RecordsDamaged(session.JobId, damaged);
+            await SettleAsync([session]).ConfigureAwait(false); // what cannot be made again is given up again
+            await TryOnDiskAsync(() => _host.Reopened(session), session, isItsOwn: false).ConfigureAwait(false);
+            Hurry();
+        }
+
         if (!session.IsComplete)
         {
             return false;
         }
 
-        await TryOnDiskAsync(() => _host.Completed(session)).ConfigureAwait(false);
+        if (!isSettled)
+        {
+            await EndFeedingAsync(session).ConfigureAwait(false); // the last images came while shards were being written
+        }
+
+        await TryOnDiskAsync(() => _host.Completed(session), session, isItsOwn: false).ConfigureAwait(false);
         return true;
+    }
+
+    private async Task EndFeedingAsync(JobSession session)
+    {
+        LaneOf(session).Remove(session);
+        session.ReadToEnd();
+        await TryOnDiskAsync(() => _host.Settled(session), session, isItsOwn: false).ConfigureAwait(false);
     }
 }
 

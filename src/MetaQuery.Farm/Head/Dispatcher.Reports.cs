@@ -13,6 +13,7 @@ internal sealed partial class Dispatcher
     private long _reclaimed;
     private long _written;
     private long _failed;
+    private long _damaged;
 
     private async Task ReceiveLoopAsync()
     {
@@ -23,8 +24,16 @@ internal sealed partial class Dispatcher
                 IReadOnlyList<ReceivedReport> reports = await _feed.ReceiveAsync(ReportsAtOnce, ReceiveWait, _stop.Token).ConfigureAwait(false);
                 if (reports.Count == 0)
                 {
-                    _receiveTrouble = null;
+                    _troubles.Queue("receive", null);
                     continue;
+                }
+
+                foreach (ReceivedReport report in reports)
+                {
+                    if (report is { Outcome: DenoisedOutcome made, Item: DenoiseItem image } && made.Sample.Position == image.Position)
+                    {
+                        Find(image.JobId)?.Reported(image.Position);
+                    }
                 }
 
                 var touched = new HashSet<JobSession>();
@@ -35,7 +44,7 @@ internal sealed partial class Dispatcher
 
                 await SettleAsync(touched).ConfigureAwait(false);
                 await _feed.ConfirmAsync(reports, _stop.Token).ConfigureAwait(false);
-                _receiveTrouble = null;
+                _troubles.Queue("receive", null);
                 Hurry();
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -44,7 +53,7 @@ internal sealed partial class Dispatcher
             }
             catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
-                _receiveTrouble = exception.Message;
+                _troubles.Queue("receive", exception.Message);
                 await PauseAsync(_options.LookEvery).ConfigureAwait(false);
             }
         }
@@ -61,6 +70,7 @@ internal sealed partial class Dispatcher
                 SeeWorkers([.. (await _workers.ListAsync(_stop.Token).ConfigureAwait(false)).Where(worker => worker.SinceHeartbeat <= gone)]);
                 if (await _feed.HasLostItemsAsync(_stop.Token).ConfigureAwait(false))
                 {
+                    _options.Log.QueueLostItems();
                     FeedAllAgain();
                 }
 
@@ -68,6 +78,7 @@ internal sealed partial class Dispatcher
                 if (orphans.Count > 0)
                 {
                     Interlocked.Add(ref _reclaimed, orphans.Count);
+                    _options.Log.ItemsReclaimed(orphans.Count);
                     var touched = new HashSet<JobSession>();
                     foreach (WorkItem item in orphans)
                     {
@@ -82,7 +93,7 @@ internal sealed partial class Dispatcher
                     lane.Weigh(tenant => _options.Tenants.RulesOf(tenant).Weight);
                 }
 
-                _lookTrouble = null;
+                _troubles.Queue("look", null);
                 Hurry();
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -91,7 +102,7 @@ internal sealed partial class Dispatcher
             }
             catch (Exception exception) when (exception is WorkQueueException or StorageException)
             {
-                _lookTrouble = exception.Message;
+                _troubles.Queue("look", exception.Message);
             }
 
             await PauseAsync(_options.LookEvery).ConfigureAwait(false);
@@ -100,10 +111,18 @@ internal sealed partial class Dispatcher
 
     private void SeeWorkers(IReadOnlyList<WorkerView> live)
     {
-        bool isNew = !live.Select(worker => worker.Info.Id).SequenceEqual(_live.Select(worker => worker.Info.Id), StringComparer.Ordinal);
+        WorkerView[] joined = [.. live.ExceptBy(_live.Select(worker => worker.Info.Id), worker => worker.Info.Id, StringComparer.Ordinal)];
+        WorkerView[] gone = [.. _live.ExceptBy(live.Select(worker => worker.Info.Id), worker => worker.Info.Id, StringComparer.Ordinal)];
+        bool isChanged = joined.Length + gone.Length > 0 || !live.Select(worker => worker.Status.State).SequenceEqual(_live.Select(worker => worker.Status.State));
         _live = live;
         _workerTotals.Take(live);
-        if (isNew)
+        foreach (WorkerInfo worker in joined.Select(worker => worker.Info))
+        {
+            _options.Log.WorkerJoined(worker.Id, worker.Roles, worker.Slots, worker.Device, worker.Lane);
+        }
+
+        Array.ForEach(gone, worker => _options.Log.WorkerGone(worker.Info.Id));
+        if (isChanged)
         {
             _host.WorkersChanged();
         }
@@ -126,7 +145,7 @@ internal sealed partial class Dispatcher
                 Forget(item.Id);
                 break;
             case (FailedOutcome failed, _):
-                Decide(report.Item, ledger => ledger.Error(report.Item, failed.Reason, failed.BatchRows), touched);
+                Decide(report.Item, ledger => ledger.Error(report.Item, failed.Reason), touched);
                 break;
             case (MissingConditionOutcome missing, DenoiseItem image):
                 _desk.Lost(missing.Key);
@@ -147,7 +166,7 @@ internal sealed partial class Dispatcher
 
         if (sample.Position != image.Position || image.Position >= session.Plan.ImageCount)
         {
-            Decide(image, ledger => ledger.Error(image, $"a worker reported sample {sample.Position} for image {image.Position}", 1), touched);
+            Decide(image, ledger => ledger.Error(image, $"a worker reported sample {sample.Position} for image {image.Position}"), touched);
             return;
         }
 
@@ -176,6 +195,7 @@ internal sealed partial class Dispatcher
             return;
         }
 
+        _options.Log.ItemGivenUp(item.Id, verdict.Reason);
         if (verdict.Record is { Deaths: 0, DeathsAlone: 0 })
         {
             Forget(item.Id); // its failure is written down; what has killed is remembered, to run alone if it is tried again

@@ -24,6 +24,9 @@ internal interface IDispatcherHost
     /// <summary>Workers came or went.</summary>
     void WorkersChanged();
 
+    /// <summary>Records of a job's spool were damaged: their images are to be made again, also where all had been settled. A <see cref="StorageException"/> makes it come again.</summary>
+    void Reopened(JobSession session);
+
     /// <summary>The disk refuses. Returns whether to wait and try again; otherwise the dispatcher gives <see cref="Failed"/> for all its jobs.</summary>
     bool WaitsForDisk(StorageException exception);
 }
@@ -45,10 +48,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     private readonly List<Task> _loops = [];
     private readonly WorkerTotals _workerTotals = new();
     private volatile IReadOnlyList<WorkerView> _live = [];
-    private volatile string? _feedTrouble;
-    private volatile string? _receiveTrouble;
-    private volatile string? _lookTrouble;
-    private volatile string? _diskTrouble;
+    private readonly Troubles _troubles;
 
     /// <param name="feed">The queue.</param>
     /// <param name="workers">Who is there.</param>
@@ -62,10 +62,11 @@ internal sealed partial class Dispatcher : IAsyncDisposable
         _host = host;
         _ledger = ledger;
         _options = options;
+        _troubles = new Troubles(options.Log);
     }
 
     /// <summary>What keeps work from going on, in one line; null where nothing does.</summary>
-    public string? Trouble => Fault is { } fault ? $"{fault.GetType().Name}: {fault.Message.ReplaceLineEndings(" ")}" : _diskTrouble ?? _receiveTrouble ?? _feedTrouble ?? _lookTrouble;
+    public string? Trouble => Fault is { } fault ? $"{fault.GetType().Name}: {fault.Message.ReplaceLineEndings(" ")}" : _troubles.Now;
 
     /// <summary>Workers with a live heartbeat, as last looked at.</summary>
     public IReadOnlyList<WorkerView> Workers => _live;
@@ -77,6 +78,9 @@ internal sealed partial class Dispatcher : IAsyncDisposable
 
     /// <summary>What workers counted since this started, also those that are gone; bytes held are of those that are there.</summary>
     public (ConditionCacheCounters Cache, long RefusedReports) WorkerCounts => _workerTotals.Read();
+
+    /// <summary>Records of spools that were damaged since they were written, and whose images were made again.</summary>
+    public long DamagedRecords => Interlocked.Read(ref _damaged);
 
     public long ReclaimedItems => Interlocked.Read(ref _reclaimed);
 
@@ -173,6 +177,7 @@ internal sealed partial class Dispatcher : IAsyncDisposable
     {
         LaneOf(session).Remove(session);
         _sessions.TryRemove(KeyValuePair.Create(session.JobId, session)); // not one that was opened after it
+        session.Leave();
     }
 
     /// <summary>Whether a tenant's open jobs of a class leave something to do for one more: their last images are being handed out.</summary>
@@ -249,11 +254,12 @@ internal sealed partial class Dispatcher : IAsyncDisposable
         }
     }
 
-    private async Task PauseAsync(TimeSpan time)
+    private async Task PauseAsync(TimeSpan time, CancellationToken orUntil = default)
     {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, orUntil);
         try
         {
-            await Task.Delay(time, _options.Clock, _stop.Token).ConfigureAwait(false);
+            await Task.Delay(time, _options.Clock, either.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException)
         {

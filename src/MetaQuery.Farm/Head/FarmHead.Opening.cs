@@ -7,7 +7,8 @@ namespace MetaQuery.Farm;
 public sealed partial class FarmHead
 {
     /// <summary>Plans a job again and takes its folder. A job that cannot be opened has failed.</summary>
-    private void Open(JobRecord record)
+    /// <returns>What may be tried again once the disk has space; null where it is open or failed, or waits for something else.</returns>
+    private StorageException? Open(JobRecord record)
     {
         JobSession? session = null;
         try
@@ -47,6 +48,7 @@ public sealed partial class FarmHead
         {
             Release(session); // a full disk may be emptied, and a head may have been started with another model than the job began with
             Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = exception.Message });
+            return exception as StorageException;
         }
 #pragma warning disable CA1031 // whatever it is, it is this job's end and is told with its reason
         catch (Exception exception)
@@ -55,6 +57,8 @@ public sealed partial class FarmHead
             Release(session);
             Turn(record.Id, JobSignal.Failed, job => job with { Reason = exception.Message.ReplaceLineEndings(" ") });
         }
+
+        return null;
     }
 
     private void Release(JobSession? session)

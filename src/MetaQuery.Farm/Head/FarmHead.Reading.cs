@@ -79,7 +79,10 @@ public sealed partial class FarmHead
         return new FarmCounters(
             cache,
             Enum.GetValues<JobState>().ToDictionary(state => state, state => jobs.Count(job => job.State == state)),
-            jobs.Sum(UnsettledOf), lanes, written, failed, made, madeAgain, refused, _dispatcher.ReclaimedItems, _dispatcher.FeedLag);
+            jobs.Sum(UnsettledOf), lanes, written, failed, made, madeAgain, refused, _dispatcher.ReclaimedItems, _dispatcher.FeedLag)
+        {
+            DamagedRecords = _dispatcher.DamagedRecords,
+        };
     }
 
     public Task<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellationToken) => Task.FromResult(UsageOf(tenant));

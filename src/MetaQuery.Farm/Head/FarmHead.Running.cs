@@ -16,7 +16,13 @@ public sealed partial class FarmHead
 
     void IDispatcherHost.WorkersChanged() => Wake();
 
-    void IDispatcherHost.Broken(Exception exception) => _broken.TrySetResult(exception);
+    void IDispatcherHost.Broken(Exception exception) => Break(exception);
+
+    void IDispatcherHost.Reopened(JobSession session)
+    {
+        Turn(session.JobId, JobSignal.Restarted); // also from where every image had been settled: it is fed again
+        Wake();
+    }
 
     void IDispatcherHost.Settled(JobSession session) => Turn(session.JobId, JobSignal.Settled);
 
@@ -54,6 +60,7 @@ public sealed partial class FarmHead
         {
             try
             {
+                _board.CatchUp();
                 LookAtWorkers();
                 StartJobs();
                 await KeepTimesAsync().ConfigureAwait(false);
@@ -78,10 +85,10 @@ public sealed partial class FarmHead
         }
     }
 
-    /// <summary>Jobs whose lane has lost its last worker wait; those whose lane has one again go on.</summary>
+    /// <summary>Jobs whose lane has lost the last worker of a role that they need wait; those whose lane has both again go on.</summary>
     private void LookAtWorkers()
     {
-        HashSet<string> lanes = [.. _dispatcher.Workers.Where(Serves).Select(worker => worker.Info.Lane)];
+        Dictionary<string, WorkRoles> lanes = RolesByLane();
         foreach (JobRecord record in _board.List())
         {
             if (record.IsFinal || _dispatcher.Find(record.Id) is not { } session)
@@ -89,14 +96,20 @@ public sealed partial class FarmHead
                 continue;
             }
 
-            if (record.State == JobState.Running && !lanes.Contains(session.Lane))
+            WorkRoles missing = WorkRoles.Both & ~lanes.GetValueOrDefault(session.Lane);
+            bool canGoOn = missing == WorkRoles.None || (missing == WorkRoles.Mllm && session.HasImagesInWork); // these need no more conditions
+            if (record.State == JobState.Running && !canGoOn)
             {
                 _dispatcher.StopFeeding(session);
-                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = WaitReason(job) });
+                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = WaitReason(job, missing) });
             }
-            else if (record.State == JobState.Queued && lanes.Contains(session.Lane))
+            else if (record.State == JobState.Queued && canGoOn)
             {
                 Feed(session);
+            }
+            else if (record.State == JobState.Queued && WaitReason(record, missing) is { } reason && record.Reason != reason)
+            {
+                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
             }
         }
     }
@@ -121,9 +134,9 @@ public sealed partial class FarmHead
                 }
             }
 
-            if (LaneFor(record) is not { } lane)
+            if (LaneFor(record, out WorkRoles missing) is not { } lane)
             {
-                string reason = WaitReason(record);
+                string reason = WaitReason(record, missing);
                 if (record.Reason != reason)
                 {
                     Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
@@ -174,32 +187,6 @@ public sealed partial class FarmHead
         }
 
         return false;
-    }
-
-    private string WaitReason(JobRecord record) => record.Lane is { } lane
-        ? $"waits for a worker that computes as the job began: {lane.Numerics}"
-        : $"waits for a worker with model {_model.Images.ModelName}{(record.Dtype is { } dtype ? $" in {dtype}" : "")}";
-
-    /// <summary>The lane a job keeps to; for a new one that with most live slots, of those that compute as it asks.</summary>
-    private JobLane? LaneFor(JobRecord record)
-    {
-        IEnumerable<IGrouping<string, WorkerView>> lanes = _dispatcher.Workers.Where(Serves).GroupBy(worker => worker.Info.Lane, StringComparer.Ordinal);
-        if (record.Lane is { } known)
-        {
-            return lanes.Any(lane => lane.Key == known.Name) ? known : null;
-        }
-
-        foreach (IGrouping<string, WorkerView> lane in lanes.OrderByDescending(lane => lane.Sum(worker => worker.Info.Slots)))
-        {
-            WorkerInfo worker = lane.First().Info;
-            var candidate = JobLane.Of(new ModelDescription(worker.Conditions, worker.Images));
-            if ((record.Dtype is null || record.Dtype == candidate.Numerics.Dtype) && candidate.Describe(_model).Lane == candidate.Name)
-            {
-                return candidate;
-            }
-        }
-
-        return null;
     }
 
     private void Feed(JobSession session)

@@ -5,7 +5,7 @@ using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
 
-/// <content>Taking jobs, and what is asked of them.</content>
+/// <content>Taking jobs.</content>
 public sealed partial class FarmHead
 {
     private const int MaxNameCharacters = 200;
@@ -19,63 +19,6 @@ public sealed partial class FarmHead
         ArgumentNullException.ThrowIfNull(submission);
         ThrowIfBroken(); // nobody would work on it
         return Task.Run(() => SubmitCoreAsync(submission, cancellationToken), cancellationToken);
-    }
-
-    public async Task<JobView> ApplyAsync(JobReference job, JobCommand command, CancellationToken cancellationToken)
-    {
-        JobRecord before;
-        JobRecord? after;
-        lock (_turning)
-        {
-            before = Require(job);
-            JobState? state = JobLifecycle.After(before.State, command);
-            after = state is null ? null : Stamp(before, before with
-            {
-                State = state.Value,
-                Counts = CountsOf(before),
-                Reason = state == before.State ? before.Reason : command == JobCommand.Cancel ? "cancelled" : null,
-                RetriesFailed = before.RetriesFailed || command == JobCommand.RetryFailed,
-            });
-            if (after is null)
-            {
-                _board.Delete(before);
-            }
-            else if (after != before)
-            {
-                _board.Put(after);
-                if (!JobLifecycle.IsFed(after.State) && _dispatcher.Find(after.Id) is { } open)
-                {
-                    _dispatcher.StopFeeding(open);
-                }
-            }
-        }
-
-        JobView view = ViewOf(after ?? before);
-        if (after is null)
-        {
-            await ForgetAsync(before).ConfigureAwait(false);
-        }
-        else if (after.State != before.State)
-        {
-            if (before.IsFinal && _events.TryGetValue(before.Id, out EventStream? stream))
-            {
-                stream.Reopen();
-            }
-
-            Tell(after);
-            if (_dispatcher.Find(before.Id) is { } session && !JobLifecycle.IsFed(after.State) && JobLifecycle.IsFed(before.State) | after.IsFinal)
-            {
-                await WithdrawAsync(session, CancellationToken.None).ConfigureAwait(false); // written down: it is carried out though the asker may be gone
-                if (after.IsFinal)
-                {
-                    Close(session);
-                }
-            }
-
-            Wake();
-        }
-
-        return view;
     }
 
     private async Task<JobView> SubmitCoreAsync(JobSubmission submission, CancellationToken cancellationToken)

@@ -30,12 +30,7 @@ public sealed partial class FarmHead
             }
             else if (ExpiryOf(record) <= now && _board.Find(record.Id) is { IsFinal: true })
             {
-                lock (_turning)
-                {
-                    _board.Delete(record);
-                }
-
-                await ForgetAsync(record).ConfigureAwait(false);
+                await ForgetAsync(record, "it was kept as long as the retention rule says").ConfigureAwait(false);
             }
         }
     }
@@ -46,10 +41,28 @@ public sealed partial class FarmHead
         return record.IsFinal && kept is { } time ? record.FinishedAt + time : null;
     }
 
-    /// <summary>What is left of a job that is deleted.</summary>
-    private async Task ForgetAsync(JobRecord record)
+    /// <summary>Deletes a job that has ended, with all it left.</summary>
+    /// <exception cref="StorageException">That could not be written down: it is still there, though maybe without its files.</exception>
+    private async Task ForgetAsync(JobRecord record, string reason)
     {
-        await Task.WhenAll(_closing.Values).ConfigureAwait(false);
+        await _closing.GetValueOrDefault(record.Id, Task.CompletedTask).ConfigureAwait(false);
+        bool isDeleted;
+        try
+        {
+            isDeleted = TryDelete();
+        }
+        catch (StorageException exception) when (exception.IsTransient)
+        {
+            RemoveFolder(_folder.OutPath(record.Id)); // a full disk: its own space is what it is written down in
+            isDeleted = TryDelete();
+        }
+
+        if (!isDeleted)
+        {
+            return;
+        }
+
+        _options.Log.JobDeleted(record.Id, record.Tenant, reason);
         _dispatcher.ForgetJob(record.Id);
         if (_events.TryRemove(record.Id, out EventStream? stream))
         {
@@ -58,6 +71,20 @@ public sealed partial class FarmHead
 
         _pictures.Release(_folder.JobPath(record.Id));
         RemoveFolder(_folder.JobPath(record.Id));
+
+        bool TryDelete()
+        {
+            lock (_turning)
+            {
+                if (_board.Find(record.Id) is not { IsFinal: true } now)
+                {
+                    return false; // it was asked for again, or deleted, meanwhile
+                }
+
+                _board.Delete(now);
+                return true;
+            }
+        }
     }
 
     /// <summary>Removes a folder that is no job's any more. One that cannot be removed yet, such as NFS keeps while a file of it is open, is tried again at each look and by the next head.</summary>

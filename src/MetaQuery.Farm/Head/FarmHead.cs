@@ -23,6 +23,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
     private readonly SemaphoreSlim _wake = new(0, 1);
     private readonly List<Task> _loops = [];
     private readonly PictureShelf _pictures;
+    private volatile string? _startTrouble;
     private bool _isDisposed;
 
     private FarmHead(ModelDescription model, IWorkFeed feed, IWorkerRegistry workers, HeadOptions options, DataFolder folder, JobBoard board)
@@ -49,14 +50,18 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
                 return new FarmReadiness(false, $"the head has met an error of its own and must be started again: {Broken.Result.Message.ReplaceLineEndings(" ")}");
             }
 
-            if (_dispatcher.Trouble is { } trouble)
+            if ((_startTrouble ?? _dispatcher.Trouble ?? _board.Trouble) is { } trouble)
             {
                 return new FarmReadiness(false, trouble);
             }
 
-            return _dispatcher.Workers.Any(Serves)
-                ? new FarmReadiness(true, null)
-                : new FarmReadiness(false, $"no worker with model {_model.Images.ModelName} of revision {_model.Images.ModelRevision} is there");
+            WorkRoles missing = RolesByLane().Values.Select(roles => WorkRoles.Both & ~roles).DefaultIfEmpty(WorkRoles.Both).Min();
+            return missing switch
+            {
+                WorkRoles.None => new FarmReadiness(true, null),
+                WorkRoles.Both => new FarmReadiness(false, $"no worker with model {_model.Images.ModelName} of revision {_model.Images.ModelRevision} is there"),
+                _ => new FarmReadiness(false, $"no worker of role {(missing == WorkRoles.Mllm ? "mllm" : "dit")} with model {_model.Images.ModelName} of revision {_model.Images.ModelRevision} is there"),
+            };
         }
     }
 
@@ -154,15 +159,45 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
             Turn(record.Id, JobSignal.Restarted);
         }
 
-        // before any report is received: what workers finished meanwhile must find its job open
-        foreach (JobRecord record in _board.List().Where(record => !record.IsFinal && record.Lane is not null))
+        if (_board.CutBytes > 0)
         {
-            Open(record);
+            _options.Log.JournalCut(_board.CutBytes);
+        }
+
+        _options.Log.HeadStarted(_board.List().Count, _board.List().Count(record => !record.IsFinal));
+        OpenBegun();
+        _loops.Add(Task.Run(() => GuardAsync(WorkAsync), CancellationToken.None));
+        _loops.Add(Task.Run(() => GuardAsync(EventLoopAsync), CancellationToken.None));
+    }
+
+    /// <summary>Opens what had begun before any report is received: what workers finished meanwhile must find its job open. Where a full disk keeps a job from that, it is tried again later.</summary>
+    private void OpenBegun()
+    {
+        _startTrouble = null;
+        foreach (JobRecord record in _board.List().Where(record => !record.IsFinal && record.Lane is not null && _dispatcher.Find(record.Id) is null))
+        {
+            _startTrouble ??= Open(record)?.Message;
+        }
+    }
+
+    private async Task WorkAsync()
+    {
+        while (_startTrouble is not null)
+        {
+            try
+            {
+                await Task.Delay(_options.LookEvery, _clock, _stop.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+
+            OpenBegun();
         }
 
         _dispatcher.Start();
-        _loops.Add(Task.Run(() => GuardAsync(JobLoopAsync), CancellationToken.None));
-        _loops.Add(Task.Run(() => GuardAsync(EventLoopAsync), CancellationToken.None));
+        await JobLoopAsync().ConfigureAwait(false);
     }
 
     private async Task GuardAsync(Func<Task> loop)
@@ -175,7 +210,15 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         catch (Exception exception)
 #pragma warning restore CA1031
         {
-            _broken.TrySetResult(exception);
+            Break(exception);
+        }
+    }
+
+    private void Break(Exception exception)
+    {
+        if (_broken.TrySetResult(exception))
+        {
+            _options.Log.HeadBroken(exception);
         }
     }
 
@@ -217,12 +260,33 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
             if (state != before.State || record.Reason != before.Reason || record.Lane != before.Lane || record.RetriesFailed != before.RetriesFailed)
             {
                 record = Stamp(before, record);
-                _board.Put(record);
+                bool isFoundAgain = signal is JobSignal.Restarted or JobSignal.Started or JobSignal.WorkersGone or JobSignal.Settled
+                    && record.Lane == before.Lane && record.RetriesFailed == before.RetriesFailed;
+                if (isFoundAgain)
+                {
+                    _board.PutOrRemember(record);
+                }
+                else
+                {
+                    _board.Put(record);
+                }
+
+                Note(before, record);
             }
         }
 
         Tell(record);
         return record;
+    }
+
+    private void Note(JobRecord before, JobRecord after)
+    {
+        if (after.State != before.State)
+        {
+            JobCounts counts = CountsOf(after);
+            _options.Log.JobChanged(
+                after.Id, after.Tenant, JobLifecycle.NameOf(after.State), JobLifecycle.NameOf(before.State), counts.Written, counts.Images, counts.Failed, after.Reason ?? "no reason");
+        }
     }
 
     private JobRecord Stamp(JobRecord before, JobRecord record) => record with

@@ -1,3 +1,6 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace MetaQuery.Farm;
 
 /// <summary>How a head is run.</summary>
@@ -40,4 +43,7 @@ public sealed record HeadOptions
     public int ContactSheetImages { get; init; } = 48;
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Told what an operator should know: jobs begun and ended, workers come and gone, what was given up, disk and queue away and back.</summary>
+    public ILogger Log { get; init; } = NullLogger.Instance;
 }

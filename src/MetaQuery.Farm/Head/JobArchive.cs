@@ -63,13 +63,6 @@ internal sealed class JobArchive
         }
 
         Sample? sample = FromSession(position);
-        if (sample is null)
-        {
-            long shard = _layout.ShardOf(position);
-            sample = Shards().Where(entry => entry.Shard == shard)
-                .SelectMany(entry => Positions(entry.Shard, entry.IsFinished)).FirstOrDefault(entry => entry.Position == position).Read?.Invoke();
-        }
-
         return sample is null ? null : new SampleContent(ViewOf(position, sample), sample.Image, MediaTypeOf(ImageEncoder.Extension(_format)));
     }
 
@@ -150,13 +143,14 @@ internal sealed class JobArchive
     /// <summary>Shards that hold anything, ascending.</summary>
     private IEnumerable<(long Shard, bool IsFinished)> Shards()
     {
+        // what is unfinished first: a shard that is finished between the two looks is in the manifest then
+        IReadOnlyList<long> open = [.. _session?.OpenShards() ?? SpoolFiles()];
         var shards = new SortedDictionary<long, bool>();
         foreach (string name in Manifested().Keys)
         {
             shards[NumberOf(name)] = true;
         }
 
-        IEnumerable<long> open = _session?.OpenShards() ?? SpoolFiles();
         foreach (long shard in open)
         {
             shards[shard] = false;
@@ -167,34 +161,54 @@ internal sealed class JobArchive
 
     private IEnumerable<(long Position, Func<Sample?> Read)> Positions(long shard, bool isFinished)
     {
-        if (isFinished)
+        string name = _layout.ShardName(shard);
+        if (!isFinished)
         {
-            ShardIndex index = IndexOf(Path.Combine(_folder, _layout.ShardName(shard)));
-            int keyDigits = _layout.Key(0).Length - Path.GetFileNameWithoutExtension(_layout.ShardName(shard)).Length;
-            return index.Keys.Select(key => (
-                (shard * _layout.SamplesPerShard) + long.Parse(key.AsSpan(key.Length - keyDigits)), (Func<Sample?>)(() => Of(index.Read(key)))));
+            if (_session?.PositionsIn(shard) is { } open)
+            {
+                return open.Select(position => (position, (Func<Sample?>)(() => FromSession(position))));
+            }
+
+            // the places alone are sorted: a spool's images together may be more than fits into memory
+            (long Position, long Offset)[] places =
+            [
+                .. SpoolRecords(shard).Where(entry => entry.Record.Kind == SpoolKind.Sample).Select(entry => (entry.Record.Position, entry.Offset))
+                    .OrderBy(place => place.Position),
+            ];
+            if (places.Length > 0 || !Manifested().ContainsKey(name))
+            {
+                return places.Select(place => (place.Position, (Func<Sample?>)(() => FromSpool(shard, place.Position, place.Offset))));
+            }
         }
 
-        if (_session is not null)
-        {
-            return _session.PositionsIn(shard).Select(position => (position, (Func<Sample?>)(() => FromSession(position))));
-        }
-
-        // the places alone are sorted: a spool's images together may be more than fits into memory
-        return SpoolRecords(shard).Where(entry => entry.Record.Kind == SpoolKind.Sample).Select(entry => (entry.Record.Position, entry.Offset))
-            .OrderBy(place => place.Position).Select(place => (place.Position, (Func<Sample?>)(() => FromSpool(shard, place.Position, place.Offset))));
+        ShardIndex index = IndexOf(Path.Combine(_folder, name));
+        int keyDigits = _layout.Key(0).Length - Path.GetFileNameWithoutExtension(name).Length;
+        return index.Keys.Select(key => (
+            (shard * _layout.SamplesPerShard) + long.Parse(key.AsSpan(key.Length - keyDigits)), (Func<Sample?>)(() => Of(index.Read(key)))));
     }
 
+    /// <summary>From the session, or from where it is by now: its shard may have been finished, or the job let go, since it was looked for.</summary>
     private Sample? FromSession(long position) =>
-        _session?.TryRead(position) is { } sample ? new Sample(sample.Image, sample.Caption, sample.Json) : null;
+        _session?.TryRead(position) is { } sample ? new Sample(sample.Image, sample.Caption, sample.Json) : FromShard(position) ?? FromSpool(position);
 
-    /// <returns>Null where the spool is gone or was written anew meanwhile.</returns>
+    private Sample? FromShard(long position)
+    {
+        string name = _layout.ShardName(_layout.ShardOf(position));
+        return Manifested().ContainsKey(name) ? Of(IndexOf(Path.Combine(_folder, name)).Read(_layout.Key(position))) : null;
+    }
+
+    private Sample? FromSpool(long position) => _session is { IsClosed: false }
+        ? null // it would have had it
+        : SpoolRecords(_layout.ShardOf(position)).Where(entry => entry.Record.Kind == SpoolKind.Sample && entry.Record.Position == position)
+            .Select(entry => entry.Record.Parts() is var (image, caption, json) ? new Sample(image, caption, json) : null).FirstOrDefault();
+
+    /// <summary>From a place in a spool, or from the shard that was made of it meanwhile.</summary>
     private Sample? FromSpool(long shard, long position, long offset)
     {
         string path = SpoolPath(shard);
         if (!File.Exists(path))
         {
-            return null;
+            return FromShard(position);
         }
 
         using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);

@@ -13,6 +13,8 @@ internal sealed class JobBoard : IDisposable
     private const byte FaultKind = 3;
     private const byte UsageKind = 4;
     private const string FileName = "farm.journal";
+    private const string ReserveName = "reserve";
+    private const int ReserveBytes = 32 << 10;
     private const long CompactFromBytes = 16L << 20;
 
     private readonly Lock _gate = new();
@@ -20,16 +22,27 @@ internal sealed class JobBoard : IDisposable
     private readonly Dictionary<(string Tenant, string Key), string> _byKey = [];
     private readonly Dictionary<(string Tenant, DateOnly Day), long> _deletedUsage = [];
     private readonly FarmJournal _journal;
+    private readonly DiskReserve _reserve;
+    private readonly HashSet<string> _unwritten = new(StringComparer.Ordinal);
+    private bool _mustCompact = true;
     private long _compactAt;
 
+    /// <summary>A full disk does not keep it from opening: see <see cref="CatchUp"/>.</summary>
     /// <exception cref="StorageException">The journal cannot be read or written.</exception>
     /// <exception cref="JournalDamagedException">It lost what it had promised.</exception>
     public JobBoard(string journalFolder)
     {
         Directory.CreateDirectory(journalFolder);
         _journal = FarmJournal.Open(Path.Combine(journalFolder, FileName), Replay);
-        Compact();
+        _reserve = new DiskReserve(Path.Combine(journalFolder, ReserveName), ReserveBytes);
+        CatchUp();
     }
+
+    /// <summary>Bytes of a torn tail that were cut off when it was opened.</summary>
+    public long CutBytes => _journal.CutBytes;
+
+    /// <summary>What a full disk kept from being written, in one line; null where all is. Nothing that was promised is among it.</summary>
+    public string? Trouble { get; private set; }
 
     /// <summary>Faults found in the journal; from then on the dispatcher's.</summary>
     public FaultLedger Ledger { get; } = new();
@@ -65,11 +78,70 @@ internal sealed class JobBoard : IDisposable
     {
         lock (_gate)
         {
-            MendIfBroken();
-            _journal.Append(JobKindByte, record.ToBytes());
-            _journal.Flush();
-            Apply(record);
-            CompactIfLarge();
+            Write(record);
+        }
+    }
+
+    /// <summary>The same for what frees space or gives rest: it may use the reserve.</summary>
+    /// <exception cref="StorageException">It could not be written: nothing has changed.</exception>
+    public void PutFirmly(JobRecord record)
+    {
+        lock (_gate)
+        {
+            Firmly(() => Write(record));
+        }
+    }
+
+    /// <summary>The same for what the next head would find by itself: a full disk does not hold it up.</summary>
+    /// <exception cref="StorageException">It could not be written for another reason: nothing has changed.</exception>
+    public void PutOrRemember(JobRecord record)
+    {
+        lock (_gate)
+        {
+            try
+            {
+                Write(record);
+            }
+            catch (StorageException exception) when (exception.IsTransient)
+            {
+                Apply(record);
+                _unwritten.Add(record.Id);
+                Trouble = exception.Message;
+            }
+        }
+    }
+
+    /// <summary>Writes what a full disk did not take before, as far as it does now. Called now and then.</summary>
+    /// <exception cref="StorageException">The disk refuses for another reason.</exception>
+    public void CatchUp()
+    {
+        lock (_gate)
+        {
+            try
+            {
+                if (_mustCompact)
+                {
+                    Compact();
+                    _unwritten.Clear();
+                }
+
+                foreach (string id in _unwritten.ToList())
+                {
+                    if (_jobs.TryGetValue(id, out JobRecord? record))
+                    {
+                        Write(record);
+                    }
+
+                    _unwritten.Remove(id);
+                }
+
+                _reserve.Take();
+                Trouble = null;
+            }
+            catch (StorageException exception) when (exception.IsTransient)
+            {
+                Trouble = exception.Message;
+            }
         }
     }
 
@@ -80,10 +152,13 @@ internal sealed class JobBoard : IDisposable
         lock (_gate)
         {
             var day = DateOnly.FromDateTime(record.CreatedAt.UtcDateTime);
-            MendIfBroken();
-            _journal.Append(UsageKind, UsageBytes(record.Tenant, day, record.Images));
-            _journal.Append(DeletedKind, Encoding.UTF8.GetBytes(record.Id));
-            _journal.Flush();
+            Firmly(() =>
+            {
+                MendIfBroken();
+                _journal.Append(DeletedKind, Encoding.UTF8.GetBytes(record.Id));
+                _journal.Append(UsageKind, UsageBytes(record.Tenant, day, record.Images));
+                _journal.Flush();
+            });
             AddUsage(record.Tenant, day, record.Images);
             Remove(record.Id);
         }
@@ -116,6 +191,32 @@ internal sealed class JobBoard : IDisposable
     }
 
     public void Dispose() => _journal.Dispose();
+
+    private void Write(JobRecord record)
+    {
+        MendIfBroken();
+        _journal.Append(JobKindByte, record.ToBytes());
+        _journal.Flush();
+        Apply(record);
+        _unwritten.Remove(record.Id);
+        if (_journal.Bytes > _compactAt)
+        {
+            _mustCompact = true; // at the next CatchUp: what is written now must not fail by it
+        }
+    }
+
+    private void Firmly(Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (StorageException exception) when (exception.IsTransient && _reserve.GiveUp())
+        {
+            Trouble = exception.Message;
+            write();
+        }
+    }
 
     private void Replay(byte kind, ReadOnlySpan<byte> payload)
     {
@@ -170,14 +271,6 @@ internal sealed class JobBoard : IDisposable
         }
     }
 
-    private void CompactIfLarge()
-    {
-        if (_journal.Bytes > _compactAt)
-        {
-            Compact();
-        }
-    }
-
     /// <summary>Writes the journal anew: what is, without what was.</summary>
     private void Compact()
     {
@@ -194,6 +287,7 @@ internal sealed class JobBoard : IDisposable
 
         records.AddRange(_deletedUsage.Select(usage => (UsageKind, (ReadOnlyMemory<byte>)UsageBytes(usage.Key.Tenant, usage.Key.Day, usage.Value))));
         _journal.Compact(records);
+        _mustCompact = false;
         _compactAt = Math.Max(CompactFromBytes, 4 * _journal.Bytes);
     }
 

@@ -5,6 +5,18 @@ namespace MetaQuery.Farm;
 /// <content>What comes back of a job's images, and where it goes.</content>
 internal sealed partial class JobSession
 {
+    /// <summary>An image is made, and about to be committed: it counts as denoised from now on, as written once it is on disk.</summary>
+    public void Reported(long position)
+    {
+        lock (_gate)
+        {
+            if (position < Plan.ImageCount && !_store.IsSettled(position))
+            {
+                _isDirty |= _reported.Add(position);
+            }
+        }
+    }
+
     /// <summary>Commits a sample; a second one for the same place changes nothing.</summary>
     /// <returns>Whether it was new.</returns>
     /// <exception cref="StorageException">It could not be written; to be tried again.</exception>
@@ -18,7 +30,15 @@ internal sealed partial class JobSession
                 return false;
             }
 
-            isNew = Stages.Time("write", () => _store.Add(sample));
+            try
+            {
+                isNew = Stages.Time("write", () => _store.Add(sample));
+            }
+            catch (StorageException)
+            {
+                Sync(); // what went before it is written, and counts as that while this one waits
+                throw;
+            }
         }
 
         lock (_gate)
@@ -27,7 +47,6 @@ internal sealed partial class JobSession
             _isDirty = true;
             if (isNew)
             {
-                _denoised++;
                 _rate.Add(1);
                 _breaker.Succeeded();
                 if (_news.Count == MostNews)
@@ -96,10 +115,7 @@ internal sealed partial class JobSession
                 }
             }
 
-            if (!_isClosed)
-            {
-                Stages.Time("sync", _store.Flush);
-            }
+            Sync();
         }
     }
 
@@ -109,13 +125,16 @@ internal sealed partial class JobSession
     /// <summary>Whether <see cref="FinishShards"/> or the job's end has something to do and nobody is at it; who gets true does it and calls <see cref="EndFinishing"/>.</summary>
     public bool TryBeginFinishing()
     {
-        if (_isEnded || !(IsSettled || _store.HasFullShard) || !_finishing.Wait(0))
+        if (_isEnded || Leaving.IsCancellationRequested || !(IsSettled || _store.HasFullShard) || !_finishing.Wait(0))
         {
             return false;
         }
 
         return true;
     }
+
+    /// <summary>The job is to be let go: see <see cref="Leaving"/>.</summary>
+    public void Leave() => _leaving.Cancel();
 
     /// <param name="isEnd">The job's end was told: there is nothing more to finish.</param>
     public void EndFinishing(bool isEnd)
@@ -124,8 +143,37 @@ internal sealed partial class JobSession
         _finishing.Release();
     }
 
+    /// <returns>Records that were damaged since they were written: their images are to be made again, and wait for that from now on.</returns>
     /// <exception cref="StorageException">A shard could not be written; to be tried again.</exception>
-    public void FinishShards() => Stages.Time("shard", _store.FinishShards);
+    /// <exception cref="PromptFileException">The prompts of images to be made again cannot be read.</exception>
+    public int FinishShards()
+    {
+        IReadOnlyList<long> damaged = [];
+        Stages.Time("shard", () => damaged = _store.FinishShards());
+        if (damaged.Count > 0)
+        {
+            IReadOnlyList<PlannedPrompt> again = PromptStream.Find(Plan, damaged.ToHashSet());
+            lock (_gate)
+            {
+                foreach (AbandonedImage image in _coordinator.MakeAgain(again))
+                {
+                    _abandoned.Enqueue(image); // until Settle
+                }
+
+                _onDisk = (Math.Min(_onDisk.Written, _store.WrittenCount), Math.Min(_onDisk.Failed, _store.FailedCount));
+                _isDirty = true;
+            }
+
+            return damaged.Count;
+        }
+
+        lock (_writing)
+        {
+            Sync();
+        }
+
+        return 0;
+    }
 
     /// <summary>After the last shard: contact sheet, and away with what only an unfinished job needs.</summary>
     /// <returns>The sheet's path, or null where there is no picture to show.</returns>
@@ -144,8 +192,8 @@ internal sealed partial class JobSession
     /// <summary>Shards with samples that are not finished yet, ascending.</summary>
     public IReadOnlyList<long> OpenShards() => _store.OpenShards();
 
-    /// <summary>Samples of an unfinished shard, ascending.</summary>
-    public IReadOnlyList<long> PositionsIn(long shard) => _store.PositionsIn(shard);
+    /// <summary>Samples of an unfinished shard, ascending; null where it is none (any more).</summary>
+    public IReadOnlyList<long>? PositionsIn(long shard) => _store.PositionsIn(shard);
 
     /// <summary>A committed sample of an unfinished shard; null where it is not (or no more) in one.</summary>
     public FinishedSample? TryRead(long position) => _store.TryRead(position);
@@ -162,7 +210,7 @@ internal sealed partial class JobSession
                 return;
             }
 
-            _isClosed = true;
+            Volatile.Write(ref _isClosed, true);
             _isEnded = true;
             _store.Dispose();
         }
@@ -173,6 +221,23 @@ internal sealed partial class JobSession
         }
 
         _finishing.Release();
+    }
+
+    /// <summary>Syncs, and counts as written what is on disk by it. Under the lock for writing.</summary>
+    private void Sync()
+    {
+        if (_isClosed)
+        {
+            return;
+        }
+
+        Stages.Time("sync", _store.Flush);
+        lock (_gate)
+        {
+            _onDisk = (_store.WrittenCount, _store.FailedCount);
+            _reported.RemoveWhere(_store.IsSettled);
+            _isDirty = true;
+        }
     }
 
     private AbandonedImage? PeekAbandoned()

@@ -50,10 +50,12 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
     private readonly IEnumerator<PlannedPrompt> _prompts;
     private readonly SemaphoreSlim _finishing = new(1, 1);
     private readonly Lock _writing = new();
+    private readonly CancellationTokenSource _leaving = new(); // has no timer: nothing to dispose of
     private bool _isEnded;
     private bool _isClosed;
     private long _promptsRead;
-    private long _denoised;
+    private readonly HashSet<long> _reported = []; // made, but not on disk yet
+    private (long Written, long Failed) _onDisk;
     private bool _isDirty = true;
 
     private JobSession(JobPlan plan, SessionOptions options, ISampleStore store)
@@ -64,6 +66,7 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
         _store = store;
         _writtenBefore = store.WrittenCount;
         _failedBefore = store.FailedCount;
+        _onDisk = (_writtenBefore, _failedBefore);
         _rate = new RateMeter(options.Clock);
         Stages = new StageClock(options.Clock);
         WasComplete = store.IsComplete;
@@ -73,7 +76,7 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
             _breaker.Succeeded();
         }
 
-        _prompts = PromptStream.Read(plan, store, () => _promptsRead++).GetEnumerator();
+        _prompts = PromptStream.Read(plan, store.IsSettled, () => _promptsRead++).GetEnumerator();
         _coordinator = new JobCoordinator(
             _prompts,
             new JobItems(options.JobId, plan, options.Priority, options.TaskTimeout, options.KeepAllConditions), store.IsSettled);
@@ -93,6 +96,12 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
 
     /// <summary>Nothing was left to do when it was opened.</summary>
     public bool WasComplete { get; }
+
+    /// <summary>Fires when the job is let go: nothing waits for the disk on its behalf any more.</summary>
+    public CancellationToken Leaving => _leaving.Token;
+
+    /// <summary>Whether its folder was let go.</summary>
+    public bool IsClosed => Volatile.Read(ref _isClosed);
 
     /// <summary>Every image is committed or given up, every shard written.</summary>
     public bool IsComplete => _store.IsComplete;
@@ -198,6 +207,18 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
         }
     }
 
+    /// <summary>Whether there are images that need nothing more of an encoder: ready or out.</summary>
+    public bool HasImagesInWork
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _coordinator.HasReadyImages || _coordinator.ImagesOut > 0;
+            }
+        }
+    }
+
     public void Encoded(ConditionKey key)
     {
         lock (_gate)
@@ -245,9 +266,10 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
         {
             lock (_gate)
             {
+                long denoised = _onDisk.Written + _reported.Count;
+                long encoded = Math.Max(_writtenBefore + _coordinator.ImagesEncoded, denoised); // who held an image through a head's death had what it needs
                 return new JobCounts(
-                    Plan.PromptCount, Plan.ImageCount, Resumed + _coordinator.ImagesPlanned, _writtenBefore + _coordinator.ImagesEncoded,
-                    _writtenBefore + _denoised, _store.WrittenCount, _store.FailedCount);
+                    Plan.PromptCount, Plan.ImageCount, Math.Max(Resumed + _coordinator.ImagesPlanned, encoded), encoded, denoised, _onDisk.Written, _onDisk.Failed);
             }
         }
     }
@@ -262,11 +284,11 @@ internal sealed partial class JobSession : IWorkSource<DenoiseItem>, IDisposable
     {
         lock (_gate)
         {
-            long left = Plan.ImageCount - _store.WrittenCount - _store.FailedCount;
-            double rate = _denoised > 0 ? _rate.PerSecond : 0;
+            long left = Plan.ImageCount - _onDisk.Written - _onDisk.Failed;
+            double rate = WrittenNow > 0 ? _rate.PerSecond : 0;
             return new JobProgress(
-                state, Plan.PromptCount, _promptsRead, _coordinator.PromptsEncoded, Plan.ImageCount, _writtenBefore + _failedBefore + _denoised,
-                _store.WrittenCount, _store.FailedCount, Resumed, rate,
+                state, Plan.PromptCount, _promptsRead, _coordinator.PromptsEncoded, Plan.ImageCount, _onDisk.Written + _reported.Count,
+                _onDisk.Written, _onDisk.Failed, Resumed, rate,
                 left == 0 ? TimeSpan.Zero : rate > 0 ? TimeSpan.FromSeconds(Math.Min(left / rate, 3.15e8)) : null);
         }
     }

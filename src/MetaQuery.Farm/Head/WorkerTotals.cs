@@ -57,6 +57,8 @@ internal sealed class WorkerTotals
         RedisHits = sum.RedisHits + Since(before.RedisHits, now.RedisHits),
         RedisBytes = Math.Max(sum.RedisBytes, now.RedisBytes), // all speak of the same server
         MadeAgain = sum.MadeAgain + Since(before.MadeAgain, now.MadeAgain),
+        RedisEvictions = sum.RedisEvictions + Since(before.RedisEvictions, now.RedisEvictions),
+        DiskEvictions = sum.DiskEvictions + Since(before.DiskEvictions, now.DiskEvictions),
     };
 
     // a counter that fell began anew

@@ -27,8 +27,8 @@ public enum JobState
 /// <param name="PromptsPlanned">Prompts read so far.</param>
 /// <param name="PromptsEncoded">Prompts whose condition was ready, made in this run or found in the cache.</param>
 /// <param name="Images">Images that the job will hold when done.</param>
-/// <param name="Denoised">Images denoised, in this run or an earlier one.</param>
-/// <param name="Written">Images committed.</param>
+/// <param name="Denoised">Images made, in this run or an earlier one: those written and those about to be.</param>
+/// <param name="Written">Images whose bytes are synced to disk.</param>
 /// <param name="Failed">Images given up with a reason.</param>
 /// <param name="Resumed">Of <paramref name="Written"/> and <paramref name="Failed"/>: settled before this run began.</param>
 /// <param name="ImagesPerSecond">Rate over the last seconds of this run; 0 before the first image.</param>
@@ -91,6 +91,12 @@ public sealed record ConditionCacheCounters(
 
     /// <summary>Bytes held in Redis.</summary>
     public long RedisBytes { get; init; }
+
+    /// <summary>Entries dropped from Redis to keep its byte budget, by writes of those who count here.</summary>
+    public long RedisEvictions { get; init; }
+
+    /// <summary>Entries dropped from disk to keep its byte budget, likewise.</summary>
+    public long DiskEvictions { get; init; }
 
     /// <summary>Of <see cref="Misses"/>: conditions that this process had made before (among its last 65,536).</summary>
     public long MadeAgain { get; init; }

@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Numerics;
 using MetaQuery.Data;
 using Microsoft.Win32.SafeHandles;
 
@@ -12,8 +10,7 @@ public delegate void JournalReplay(byte kind, ReadOnlySpan<byte> payload);
 
 /// <summary>An append-only log of records: checksummed, synced in groups, cut where a crash tore it.</summary>
 /// <remarks>
-/// A record is <c>MJ</c>, version (1 byte, 1), kind (1 byte), payload length (int32), the number of the file's bytes that were synced
-/// when it was written (int64), CRC-32C of all else (uint32), payload. Little-endian; kind 0 is a mark without payload that ends a compaction.
+/// A record is a <see cref="JournalRecord"/>.
 /// What is appended lasts through the death of the process at once, and through a loss of power once <see cref="Flush"/> has returned.
 /// A tail that a crash tore was never promised and is cut off. Damage to bytes that a later record states to have been synced is an
 /// error: cutting there would lose what was promised.
@@ -23,11 +20,6 @@ public sealed class FarmJournal : IDisposable
 {
     /// <summary>The largest payload.</summary>
     public const int MaxPayloadBytes = 1 << 26;
-
-    internal const int HeaderBytes = 20;
-    internal const byte Version = 1;
-    private const byte Mark = 0;
-    private const int ChecksumOffset = 16;
 
     private readonly Lock _appending = new();
     private readonly Lock _syncing = new();
@@ -101,7 +93,7 @@ public sealed class FarmJournal : IDisposable
         lock (_appending)
         {
             ThrowIfUnusable();
-            byte[] record = Encode(kind, payload, Interlocked.Read(ref _synced));
+            byte[] record = JournalRecord.Encode(kind, payload, Interlocked.Read(ref _synced));
             try
             {
                 RandomAccess.Write(_file, record, _length);
@@ -151,10 +143,10 @@ public sealed class FarmJournal : IDisposable
                         foreach ((byte kind, ReadOnlyMemory<byte> payload) in records)
                         {
                             ArgumentOutOfRangeException.ThrowIfZero(kind);
-                            Write(Encode(kind, payload.Span, synced: 0));
+                            Write(JournalRecord.Encode(kind, payload.Span, synced: 0));
                         }
 
-                        Write(Encode(Mark, [], length)); // true as soon as the file has its name: damage before the mark is no torn tail
+                        Write(JournalRecord.Encode(JournalRecord.Mark, [], length)); // true as soon as the file has its name: damage before the mark is no torn tail
                         file.Commit();
 
                         void Write(byte[] record)
@@ -208,20 +200,6 @@ public sealed class FarmJournal : IDisposable
         }
     }
 
-    internal static byte[] Encode(byte kind, ReadOnlySpan<byte> payload, long synced, byte version = Version)
-    {
-        var record = new byte[HeaderBytes + payload.Length];
-        record[0] = (byte)'M';
-        record[1] = (byte)'J';
-        record[2] = version;
-        record[3] = kind;
-        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(4), payload.Length);
-        BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(8), synced);
-        payload.CopyTo(record.AsSpan(HeaderBytes));
-        BinaryPrimitives.WriteUInt32LittleEndian(record.AsSpan(ChecksumOffset), Checksum(record));
-        return record;
-    }
-
     private void Sync()
     {
         long reached = Interlocked.Read(ref _length);
@@ -265,20 +243,20 @@ public sealed class FarmJournal : IDisposable
     {
         byte[] bytes = File.ReadAllBytes(_path);
         long end = 0;
-        while (TryDecode(bytes, end, out byte kind, out int payloadBytes, out _))
+        while (JournalRecord.TryDecode(bytes, end, out byte kind, out int payloadBytes, out _))
         {
             RefuseNewer(bytes, end);
-            if (kind != Mark)
+            if (kind != JournalRecord.Mark)
             {
-                replay?.Invoke(kind, bytes.AsSpan((int)end + HeaderBytes, payloadBytes));
+                replay?.Invoke(kind, bytes.AsSpan((int)end + JournalRecord.HeaderBytes, payloadBytes));
             }
 
-            end += HeaderBytes + payloadBytes;
+            end += JournalRecord.HeaderBytes + payloadBytes;
         }
 
         for (long offset = end + 1; offset < bytes.Length; offset++)
         {
-            if (TryDecode(bytes, offset, out _, out _, out long synced) && synced > end)
+            if (JournalRecord.TryDecode(bytes, offset, out _, out _, out long synced) && synced > end)
             {
                 throw new JournalDamagedException(
                     $"{_path}: the record at byte {end} is damaged, and a later one says that it had been on the disk: bring the file back from a copy, or cut it there (truncate -s {end}) to go on without what came after");
@@ -297,51 +275,9 @@ public sealed class FarmJournal : IDisposable
 
     private void RefuseNewer(byte[] bytes, long offset)
     {
-        if (bytes[offset + 2] != Version)
+        if (bytes[offset + 2] != JournalRecord.Version)
         {
-            throw new JournalDamagedException($"{_path}: the record at byte {offset} has version {bytes[offset + 2]}; this program knows version {Version}: use the program that wrote it, or a newer one");
+            throw new JournalDamagedException($"{_path}: the record at byte {offset} has version {bytes[offset + 2]}; this program knows version {JournalRecord.Version}: use the program that wrote it, or a newer one");
         }
     }
-
-    private static bool TryDecode(byte[] bytes, long offset, out byte kind, out int payloadBytes, out long synced)
-    {
-        kind = 0;
-        payloadBytes = 0;
-        synced = 0;
-        if (bytes.Length - offset < HeaderBytes || bytes[offset] != 'M' || bytes[offset + 1] != 'J')
-        {
-            return false;
-        }
-
-        ReadOnlySpan<byte> rest = bytes.AsSpan((int)offset);
-        kind = rest[3];
-        payloadBytes = BinaryPrimitives.ReadInt32LittleEndian(rest[4..]);
-        synced = BinaryPrimitives.ReadInt64LittleEndian(rest[8..]);
-        return payloadBytes is >= 0 and <= MaxPayloadBytes && payloadBytes <= rest.Length - HeaderBytes
-            && BinaryPrimitives.ReadUInt32LittleEndian(rest[ChecksumOffset..]) == Checksum(rest[..(HeaderBytes + payloadBytes)]);
-    }
-
-    /// <summary>CRC-32C (Castagnoli) of a record without its checksum.</summary>
-    private static uint Checksum(ReadOnlySpan<byte> record) => ~Add(Add(uint.MaxValue, record[..ChecksumOffset]), record[HeaderBytes..]);
-
-    private static uint Add(uint crc, ReadOnlySpan<byte> bytes)
-    {
-        for (; bytes.Length >= sizeof(ulong); bytes = bytes[sizeof(ulong)..])
-        {
-            crc = BitOperations.Crc32C(crc, BinaryPrimitives.ReadUInt64LittleEndian(bytes));
-        }
-
-        foreach (byte one in bytes)
-        {
-            crc = BitOperations.Crc32C(crc, one);
-        }
-
-        return crc;
-    }
-}
-
-/// <summary>A journal lost what it had promised, or a newer version wrote it. A person must decide.</summary>
-public sealed class JournalDamagedException(string message) : FarmException(message)
-{
-    public override int ExitCode => ExitCodes.Storage;
 }

@@ -76,19 +76,26 @@ internal sealed class JobCoordinator
 
             PlannedPrompt line = _source.Current;
             ImagesPlanned += line.Samples.Count;
-            if (line.Fault is { } fault)
+            abandoned.AddRange(Plan(line, isAgain: false));
+        }
+
+        return abandoned;
+    }
+
+    /// <summary>Images that were done are to be made once more.</summary>
+    /// <param name="prompts">Their prompts, each with these images alone.</param>
+    /// <returns>Those that cannot be made: given up at once.</returns>
+    public IReadOnlyList<AbandonedImage> MakeAgain(IEnumerable<PlannedPrompt> prompts)
+    {
+        var abandoned = new List<AbandonedImage>();
+        foreach (PlannedPrompt prompt in prompts)
+        {
+            foreach (int sample in prompt.Samples)
             {
-                abandoned.AddRange(line.Samples.Select(sample => new AbandonedImage(_items.Position(line, sample), line.Line, sample, fault)));
-                continue;
+                _handedOutBefore.Remove(_items.Position(prompt, sample));
             }
 
-            PromptRequests requests = PromptRequests.Of(line.Line, line.Settings);
-            var prompt = new Prompt(line, _items.Keys(requests));
-            ImagesAhead += line.Samples.Count;
-            _waitingPrompts++;
-            Await(prompt, prompt.Keys.Condition, requests.Condition, isNegative: false);
-            Await(prompt, prompt.Keys.Images, requests.Images, isNegative: false);
-            Await(prompt, prompt.Keys.Negative, requests.Negative, isNegative: true);
+            abandoned.AddRange(Plan(prompt, isAgain: true));
         }
 
         return abandoned;
@@ -145,8 +152,8 @@ internal sealed class JobCoordinator
             {
                 _waitingPrompts--;
                 _ready.Enqueue(prompt);
-                ImagesEncoded += prompt.Line.Samples.Count;
-                PromptsEncoded++;
+                ImagesEncoded += prompt.IsAgain ? 0 : prompt.Line.Samples.Count;
+                PromptsEncoded += prompt.IsAgain ? 0 : 1;
             }
         }
 
@@ -228,6 +235,24 @@ internal sealed class JobCoordinator
         }
     }
 
+    /// <returns>Its images, where they cannot be made.</returns>
+    private IEnumerable<AbandonedImage> Plan(PlannedPrompt line, bool isAgain)
+    {
+        if (line.Fault is { } fault)
+        {
+            return line.Samples.Select(sample => new AbandonedImage(_items.Position(line, sample), line.Line, sample, fault));
+        }
+
+        PromptRequests requests = PromptRequests.Of(line.Line, line.Settings);
+        var prompt = new Prompt(line, _items.Keys(requests)) { IsAgain = isAgain };
+        ImagesAhead += line.Samples.Count;
+        _waitingPrompts++;
+        Await(prompt, prompt.Keys.Condition, requests.Condition, isNegative: false);
+        Await(prompt, prompt.Keys.Images, requests.Images, isNegative: false);
+        Await(prompt, prompt.Keys.Negative, requests.Negative, isNegative: true);
+        return [];
+    }
+
     private void Await(Prompt prompt, ConditionKey? key, ConditionRequest? request, bool isNegative)
     {
         if (key is not { } named)
@@ -264,6 +289,7 @@ internal sealed class JobCoordinator
     {
         public PlannedPrompt Line { get; } = line;
         public PromptKeys Keys { get; } = keys;
+        public bool IsAgain { get; init; }
         public int Missing { get; set; }
         public int Next { get; set; }
         public bool IsDropped { get; set; }

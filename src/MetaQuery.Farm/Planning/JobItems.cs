@@ -36,7 +36,7 @@ internal sealed class JobItems
         requests.Images is { } images ? _keys.Create(images) : null);
 
     public EncodeItem Encode(ConditionKey key, ConditionRequest request, bool isNegative) =>
-        new(key, request, KeepOnDisk: isNegative || _keepAll || _isRepeated(request)) { Priority = _priority };
+        new(key, request, KeepOnDisk: isNegative || _keepAll || _isRepeated(request)) { Priority = _priority, Timeout = _timeout };
 
     public long Position(PlannedPrompt prompt, int sample) => PromptStream.Address(_settings, prompt, sample).Position;
 

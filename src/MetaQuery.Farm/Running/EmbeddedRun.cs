@@ -20,6 +20,7 @@ internal sealed class EmbeddedRun : IDispatcherHost
     private readonly IProgress<JobProgress>? _progress;
     private readonly Lock _reporting = new();
     private readonly long _start;
+    private Dispatcher? _dispatcher;
     private readonly TaskCompletionSource<Exception?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <param name="session">The job; the caller's to dispose of.</param>
@@ -65,6 +66,7 @@ internal sealed class EmbeddedRun : IDispatcherHost
             LookEvery = ReportEvery,
             Clock = _options.Clock,
         });
+        _dispatcher = dispatcher;
         await using (dispatcher.ConfigureAwait(false))
         {
             dispatcher.Add(_session);
@@ -144,6 +146,8 @@ internal sealed class EmbeddedRun : IDispatcherHost
     void IDispatcherHost.WorkersChanged()
     {
     }
+
+    void IDispatcherHost.Reopened(JobSession session) => _dispatcher?.Feed(session);
 
     void IDispatcherHost.Broken(Exception exception) => _ended.TrySetResult(exception);
 

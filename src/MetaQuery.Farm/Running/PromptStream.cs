@@ -5,7 +5,7 @@ namespace MetaQuery.Farm;
 /// <summary>A job's prompts that still have images to make, with the settings that hold for each.</summary>
 internal static class PromptStream
 {
-    public static IEnumerable<PlannedPrompt> Read(JobPlan plan, ISampleStore store, Action onLine)
+    public static IEnumerable<PlannedPrompt> Read(JobPlan plan, Func<long, bool> isSettled, Action onLine)
     {
         ResolvedSettings settings = plan.Settings;
         using PictureWalk? walk = plan.Pictures?.Walk();
@@ -17,7 +17,7 @@ internal static class PromptStream
             var samples = new List<int>();
             for (int sample = 0; sample < settings.ImagesPerPrompt; sample++)
             {
-                if (!store.IsSettled(first + sample))
+                if (!isSettled(first + sample))
                 {
                     samples.Add(sample);
                 }
@@ -31,6 +31,11 @@ internal static class PromptStream
             }
         }
     }
+
+    /// <summary>The prompts of some images, with these images alone.</summary>
+    /// <exception cref="PromptFileException">The prompt file changed or cannot be read.</exception>
+    public static IReadOnlyList<PlannedPrompt> Find(JobPlan plan, IReadOnlySet<long> positions) =>
+        [.. Read(plan, position => !positions.Contains(position), static () => { })];
 
     /// <summary>Place in the job and seed of a prompt's sample.</summary>
     public static (long Position, ulong Seed) Address(ResolvedSettings settings, PlannedPrompt prompt, int sample) =>

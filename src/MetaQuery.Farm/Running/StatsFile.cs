@@ -38,6 +38,7 @@ internal static class StatsFile
             writer.WriteNumber("shared_flights", stats.Cache.SharedFlights);
             writer.WriteNumber("misses", stats.Cache.Misses);
             writer.WriteNumber("evictions", stats.Cache.Evictions);
+            writer.WriteNumber("disk_evictions", stats.Cache.DiskEvictions);
             writer.WriteNumber("corrupt_entries", stats.Cache.CorruptEntries);
             writer.WriteNumber("memory_bytes", stats.Cache.MemoryBytes);
             writer.WriteNumber("disk_bytes", stats.Cache.DiskBytes);

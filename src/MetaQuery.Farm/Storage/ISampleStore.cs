@@ -47,8 +47,9 @@ internal interface ISampleStore : IDisposable
     void Flush();
 
     /// <summary>Writes the shards whose turn it is and whose samples are all there. For one thread at a time; others may add meanwhile.</summary>
+    /// <returns>Positions whose records were damaged since they were written: they are not settled any more.</returns>
     /// <exception cref="StorageException">A shard could not be written; to be tried again.</exception>
-    void FinishShards();
+    IReadOnlyList<long> FinishShards();
 
     /// <summary>After the last shard: the contact sheet.</summary>
     /// <returns>Its path, or null where there is none.</returns>
@@ -68,8 +69,8 @@ internal interface ISampleStore : IDisposable
     /// <summary>Unfinished shards that hold something, ascending.</summary>
     IReadOnlyList<long> OpenShards();
 
-    /// <summary>Samples in an unfinished shard, ascending.</summary>
-    IReadOnlyList<long> PositionsIn(long shard);
+    /// <summary>Samples in an unfinished shard, ascending; null where it is none (any more).</summary>
+    IReadOnlyList<long>? PositionsIn(long shard);
 
     /// <summary>A sample of an unfinished shard; null where it is in none, or no more.</summary>
     FinishedSample? TryRead(long position);

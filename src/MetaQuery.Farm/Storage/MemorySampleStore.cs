@@ -70,9 +70,7 @@ internal sealed class MemorySampleStore(long images, string numerics, Action<Fin
     {
     }
 
-    public void FinishShards()
-    {
-    }
+    public IReadOnlyList<long> FinishShards() => [];
 
     public string? DrawSheet() => null;
 
@@ -88,7 +86,7 @@ internal sealed class MemorySampleStore(long images, string numerics, Action<Fin
 
     public IReadOnlyList<long> OpenShards() => [];
 
-    public IReadOnlyList<long> PositionsIn(long shard) => [];
+    public IReadOnlyList<long>? PositionsIn(long shard) => null;
 
     public FinishedSample? TryRead(long position) => null;
 

@@ -3,6 +3,9 @@ using Microsoft.Win32.SafeHandles;
 
 namespace MetaQuery.Farm;
 
+/// <summary>How a record was found.</summary>
+internal enum SpoolRead { Nothing, Sound, Damaged }
+
 /// <summary>The samples of one unfinished shard, in the order they were made: append-only, checksummed. Thread-safe.</summary>
 /// <remarks>
 /// Records are <see cref="SpoolRecord"/>s. What follows the first one that is torn or damaged is cut off and made again. Memory is 8 bytes a
@@ -127,14 +130,24 @@ internal sealed class SampleSpool : IDisposable
     /// <summary>Reads a record's three parts back, checking its checksum again.</summary>
     /// <returns>Null where nothing is held for the position, or no more.</returns>
     /// <exception cref="StorageException">It cannot be read, or was damaged.</exception>
-    public (byte[] First, byte[] Second, byte[] Third)? TryRead(long position)
+    public (byte[] First, byte[] Second, byte[] Third)? TryRead(long position) => Read(position, out (byte[], byte[], byte[]) parts) switch
     {
+        SpoolRead.Nothing => null,
+        SpoolRead.Sound => parts,
+        _ => throw new StorageException(StorageFault.Other, $"{_path}: the record of sample {position} was damaged since it was written; it is made again before its shard is finished"),
+    };
+
+    /// <summary>As <see cref="TryRead"/>, for those who know what to do about damage.</summary>
+    /// <exception cref="StorageException">It cannot be read.</exception>
+    public SpoolRead Read(long position, out (byte[] First, byte[] Second, byte[] Third) parts)
+    {
+        parts = default;
         lock (_gate)
         {
             long place = _places[_indexOf(position)];
             if (place == 0 || _isDisposed)
             {
-                return null;
+                return SpoolRead.Nothing;
             }
 
             try
@@ -142,7 +155,8 @@ internal sealed class SampleSpool : IDisposable
                 using SafeFileHandle? opened = _file is null ? File.OpenHandle(_path) : null; // a look does not keep it open
                 if (SpoolRecord.TryRead(_file ?? opened!, Math.Abs(place) - 1, _length, out SpoolRecord record) && record.Kind == KindAt(place) && record.Position == position)
                 {
-                    return record.Parts();
+                    parts = record.Parts();
+                    return SpoolRead.Sound;
                 }
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -150,7 +164,7 @@ internal sealed class SampleSpool : IDisposable
                 throw StorageException.From(exception, _path);
             }
 
-            throw new StorageException(StorageFault.Other, $"{_path}: the record of sample {position} was damaged since it was written; run the job again to make it again");
+            return SpoolRead.Damaged;
         }
     }
 
@@ -235,6 +249,8 @@ internal sealed class SampleSpool : IDisposable
         {
             RandomAccess.SetLength(file, _length);
         }
+
+        (_isDirty, _isNew) = (_length > 0, _isNew || _length > 0); // who appended it may have died before it was synced
     }
 
     private void Remember(SpoolKind kind, long position, long offset)

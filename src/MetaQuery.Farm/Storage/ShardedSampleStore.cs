@@ -53,7 +53,8 @@ internal sealed class ShardedSampleStore : ISampleStore
             WrittenCount = found.Written;
             FailedCount = found.Failed;
             Retried = found.Retried;
-            FinishShards();
+            Flush(); // what a process before this one appended may not have been synced
+            FinishWhatIsWhole();
             _wasComplete = IsComplete;
         }
         catch
@@ -147,7 +148,7 @@ internal sealed class ShardedSampleStore : ISampleStore
 
     public IReadOnlyList<long> OpenShards() => _spools.Shards;
 
-    public IReadOnlyList<long> PositionsIn(long shard) => _spools.Find(shard)?.Positions(SpoolKind.Sample) ?? [];
+    public IReadOnlyList<long>? PositionsIn(long shard) => _spools.Find(shard)?.Positions(SpoolKind.Sample);
 
     public FinishedSample? TryRead(long position) =>
         _spools.Find(_layout.ShardOf(position)) is { } spool && spool.KindOf(position) == SpoolKind.Sample && spool.TryRead(position) is var (image, caption, json)
@@ -156,26 +157,35 @@ internal sealed class ShardedSampleStore : ISampleStore
 
     public IReadOnlyList<FailedSample> ListFailures(int most)
     {
-        var failures = new List<FailedSample>();
-        foreach (ShardEntry entry in _manifest.Shards.Values.Where(entry => entry.FailedCount > 0).OrderBy(entry => entry.Shard, StringComparer.Ordinal))
-        {
-            string path = _folder.PathOf(FailureFile.NameFor(entry.Shard));
-            if (failures.Count < most && File.Exists(path))
-            {
-                failures.AddRange(File.ReadLines(path).Take(most - failures.Count).Select(line => FailureFile.Parse(Encoding.UTF8.GetBytes(line))));
-            }
-        }
-
-        foreach (long shard in _spools.Shards.TakeWhile(_ => failures.Count < most))
+        // the spools first: a shard that is finished between the two looks is in the manifest then
+        var found = new SortedDictionary<string, IReadOnlyList<FailedSample>>(StringComparer.Ordinal);
+        foreach (long shard in _spools.Shards)
         {
             if (_spools.Find(shard) is { FailureCount: > 0 } spool)
             {
-                failures.AddRange(spool.Positions(SpoolKind.Failure).Take(most - failures.Count)
-                    .Select(position => spool.TryRead(position)).Where(record => record is not null).Select(record => FailureFile.Parse(record!.Value.First)));
+                found[_layout.ShardName(shard)] = [.. spool.Positions(SpoolKind.Failure).Take(most)
+                    .Select(position => spool.TryRead(position)).Where(record => record is not null).Select(record => FailureFile.Parse(record!.Value.First))];
             }
         }
 
-        return failures;
+        foreach (ShardEntry entry in _manifest.Shards.Values.Where(entry => entry.FailedCount > 0))
+        {
+            string path = _folder.PathOf(FailureFile.NameFor(entry.Shard));
+            if ((!found.TryGetValue(entry.Shard, out IReadOnlyList<FailedSample>? spooled) || spooled.Count < entry.FailedCount) && IsFinished(entry) && File.Exists(path))
+            {
+                found[entry.Shard] = [.. File.ReadLines(path).Take(most).Select(line => FailureFile.Parse(Encoding.UTF8.GetBytes(line)))];
+            }
+        }
+
+        return [.. found.Values.SelectMany(failures => failures).Take(most)];
+
+        bool IsFinished(ShardEntry entry)
+        {
+            lock (_gate)
+            {
+                return _finishedShards[(int)long.Parse(Path.GetFileNameWithoutExtension(entry.Shard))]; // not one that a retry opened again
+            }
+        }
     }
 
     public string? DrawSheet()
@@ -201,17 +211,21 @@ internal sealed class ShardedSampleStore : ISampleStore
 
     public void RemoveWork() => _folder.RemoveWork();
 
-    public void FinishShards()
+    public IReadOnlyList<long> FinishShards()
     {
+        var damaged = new List<long>();
         while (HasFullShard)
         {
-            if (!_finishedShards[(int)_nextShard])
+            if (!_finishedShards[(int)_nextShard] && !TryFinishShard(_nextShard, _spools.Find(_nextShard)!))
             {
-                FinishShard(_nextShard, _spools.Find(_nextShard)!);
+                damaged.AddRange(DropDamaged(_nextShard));
+                continue;
             }
 
             Interlocked.Increment(ref _nextShard);
         }
+
+        return damaged;
     }
 
     public void Dispose()
@@ -238,7 +252,36 @@ internal sealed class ShardedSampleStore : ISampleStore
         }
     }
 
-    private void FinishShard(long shard, SampleSpool spool)
+    /// <summary>On opening: a disk that is full now keeps nobody from looking at the job; who works on it tries again.</summary>
+    private void FinishWhatIsWhole()
+    {
+        try
+        {
+            FinishShards();
+        }
+        catch (StorageException exception) when (exception.IsTransient)
+        {
+            // HasFullShard still says so
+        }
+    }
+
+    private IReadOnlyList<long> DropDamaged(long shard)
+    {
+        lock (_gate)
+        {
+            SampleSpool before = _spools.Get(shard);
+            (int all, int failures) = (before.Count, before.FailureCount);
+            IReadOnlyList<long> damaged = _spools.DropDamaged(shard);
+            SampleSpool after = _spools.Get(shard);
+            FailedCount -= failures - after.FailureCount;
+            WrittenCount -= all - failures - (after.Count - after.FailureCount);
+            return damaged.Count > 0 ? damaged : throw new StorageException(
+                StorageFault.Other, $"{_spools.PathOf(shard)}: a record reads as damaged now and as sound then; look after this disk");
+        }
+    }
+
+    /// <returns>False where a record was damaged since it was written.</returns>
+    private bool TryFinishShard(long shard, SampleSpool spool)
     {
         string name = _layout.ShardName(shard);
         using (var writer = new WebDatasetShardWriter(_folder.FullPath, name))
@@ -246,8 +289,14 @@ internal sealed class ShardedSampleStore : ISampleStore
         {
             for (long position = _spools.First(shard); position < _spools.End(shard); position++)
             {
-                (byte[] first, byte[] second, byte[] third) = spool.TryRead(position)
-                    ?? throw new ObjectDisposedException(nameof(SampleSpool), $"shard {name} was let go while it was being written");
+                if (spool.Read(position, out (byte[] First, byte[] Second, byte[] Third) parts) is var read && read == SpoolRead.Damaged)
+                {
+                    return false;
+                }
+
+                (byte[] first, byte[] second, byte[] third) = read == SpoolRead.Sound
+                    ? parts
+                    : throw new ObjectDisposedException(nameof(SampleSpool), $"shard {name} was let go while it was being written");
                 if (spool.KindOf(position) == SpoolKind.Failure)
                 {
                     failures.Write(first);
@@ -278,5 +327,7 @@ internal sealed class ShardedSampleStore : ISampleStore
             _finishedShards[(int)shard] = true;
             _spools.Remove(shard);
         }
+
+        return true;
     }
 }

@@ -61,6 +61,10 @@ internal sealed class SpoolShelf(string workPath, ShardLayout layout, long total
             {
                 spool = new SampleSpool(PathOf(shard), First(shard), End(shard) - First(shard));
                 _spools.Add(shard, spool);
+                if (spool.Count > 0)
+                {
+                    _dirty.Add(spool);
+                }
             }
 
             return Use(spool);
@@ -117,38 +121,13 @@ internal sealed class SpoolShelf(string workPath, ShardLayout layout, long total
 
     /// <summary>Writes a shard's spool anew, without its failures.</summary>
     /// <returns>The positions of the failures.</returns>
-    public IReadOnlyList<long> DropFailures(long shard)
-    {
-        SampleSpool old = Get(shard);
-        IReadOnlyList<long> failures = old.Positions(SpoolKind.Failure);
-        if (failures.Count == 0)
-        {
-            return failures;
-        }
+    /// <exception cref="StorageException">It could not be written: nothing has changed.</exception>
+    public IReadOnlyList<long> DropFailures(long shard) => Get(shard).FailureCount == 0 ? [] : Rewrite(shard, static kind => kind == SpoolKind.Sample);
 
-        string kept = PathOf(shard) + ".kept";
-        File.Delete(kept);
-        using (var spool = new SampleSpool(kept, First(shard), End(shard) - First(shard)))
-        {
-            foreach (long position in old.Positions(SpoolKind.Sample))
-            {
-                (byte[] first, byte[] second, byte[] third) = old.TryRead(position)!.Value;
-                spool.Append(SpoolKind.Sample, position, first, second, third);
-            }
-
-            spool.Flush();
-        }
-
-        lock (_gate)
-        {
-            Drop(shard);
-            File.Move(kept, PathOf(shard), overwrite: true);
-            AtomicFile.SyncFolder(workPath);
-        }
-
-        Get(shard);
-        return failures;
-    }
+    /// <summary>Writes a shard's spool anew, without the records that were damaged since they were written: what follows them would be cut off by the next who opens it.</summary>
+    /// <returns>Their positions.</returns>
+    /// <exception cref="StorageException">It could not be written: nothing has changed.</exception>
+    public IReadOnlyList<long> DropDamaged(long shard) => Rewrite(shard, static _ => true);
 
     public void Dispose()
     {
@@ -159,6 +138,49 @@ internal sealed class SpoolShelf(string workPath, ShardLayout layout, long total
                 spool.Dispose();
             }
         }
+    }
+
+    private List<long> Rewrite(long shard, Func<SpoolKind, bool> isKept)
+    {
+        var dropped = new List<long>();
+        string kept = PathOf(shard) + ".kept";
+        lock (_gate) // nothing is appended meanwhile
+        {
+            SampleSpool old = Get(shard);
+            try
+            {
+                File.Delete(kept);
+                using (var spool = new SampleSpool(kept, First(shard), End(shard) - First(shard)))
+                {
+                    SpoolKind[] kinds = [SpoolKind.Sample, SpoolKind.Failure];
+                    foreach ((SpoolKind kind, long position) in kinds.SelectMany(kind => old.Positions(kind).Select(position => (kind, position))))
+                    {
+                        if (isKept(kind) && old.Read(position, out (byte[] First, byte[] Second, byte[] Third) parts) == SpoolRead.Sound)
+                        {
+                            spool.Append(kind, position, parts.First, parts.Second, parts.Third);
+                        }
+                        else
+                        {
+                            dropped.Add(position);
+                        }
+                    }
+
+                    spool.Flush();
+                }
+
+                Drop(shard);
+                File.Move(kept, PathOf(shard), overwrite: true);
+                AtomicFile.SyncFolder(workPath);
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw StorageException.From(exception, kept);
+            }
+
+            Get(shard);
+        }
+
+        return dropped;
     }
 
     private SampleSpool Use(SampleSpool spool)

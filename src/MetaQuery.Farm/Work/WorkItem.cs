@@ -37,9 +37,12 @@ public abstract record WorkItem
 
     /// <summary>Holders of it have died: it goes to a worker process that does nothing else meanwhile.</summary>
     public bool RunsAlone { get; init; }
+
+    /// <summary>Longest time the batch that makes it may take; null for the worker's own limit.</summary>
+    public TimeSpan? Timeout { get; init; }
 }
 
-/// <summary>A condition to make, whoever waits for it: one per key in the whole farm.</summary>
+/// <summary>A condition to make, whoever waits for it: one per key in the whole farm. Where several jobs do, the first one's priority and time limit hold.</summary>
 /// <param name="Key">Names the condition.</param>
 /// <param name="Request">What to encode.</param>
 /// <param name="KeepOnDisk">Whether it is wanted again long after.</param>
@@ -75,9 +78,6 @@ public sealed record DenoiseItem(
 
     /// <summary>Names the condition of the negative prompt with the prompt's pictures; null unless guided by pictures.</summary>
     public ConditionKey? ImageCondition { get; init; }
-
-    /// <summary>Longest time the batch that makes it may take; null for the worker's own limit.</summary>
-    public TimeSpan? Timeout { get; init; }
 }
 
 /// <summary>What the rows of one denoising batch must share.</summary>

@@ -16,7 +16,7 @@ public static class WorkItemCodec
     private const byte Denoise = 2;
 
     [Flags]
-    private enum ItemFlags : byte { None = 0, RunsAlone = 1, RunsSingly = 2, KeepOnDisk = 4, Pictures = 8 }
+    private enum ItemFlags : byte { None = 0, RunsAlone = 1, RunsSingly = 2, KeepOnDisk = 4, Pictures = 8, EncodeTimeout = 16 }
 
     [Flags]
     private enum LineFlags : byte { None = 0, Id = 1, IdIsNumber = 2, Seed = 4, Steps = 8, Guidance = 16, NegativePrompt = 32, ImageGuidance = 64 }
@@ -36,7 +36,8 @@ public static class WorkItemCodec
         writer.Byte(item is EncodeItem ? Encode : Denoise);
         writer.Byte((byte)item.Priority);
         writer.Byte((byte)(When(item.RunsAlone, ItemFlags.RunsAlone) | When(item.RunsSingly, ItemFlags.RunsSingly)
-            | When(item is EncodeItem { KeepOnDisk: true }, ItemFlags.KeepOnDisk) | When(HasPictures(item), ItemFlags.Pictures)));
+            | When(item is EncodeItem { KeepOnDisk: true }, ItemFlags.KeepOnDisk) | When(HasPictures(item), ItemFlags.Pictures)
+            | When(item is EncodeItem { Timeout: not null }, ItemFlags.EncodeTimeout)));
         writer.Number(item.Attempt);
         switch (item)
         {
@@ -47,6 +48,11 @@ public static class WorkItemCodec
                 foreach (string hash in encode.Request.ImageHashes)
                 {
                     writer.Text(hash);
+                }
+
+                if (encode.Timeout is { } timeout)
+                {
+                    writer.Number(timeout.Ticks);
                 }
 
                 break;
@@ -81,7 +87,7 @@ public static class WorkItemCodec
 
         WorkItem item = kind switch
         {
-            Encode => ReadEncode(ref reader, flags.HasFlag(ItemFlags.KeepOnDisk)),
+            Encode => ReadEncode(ref reader, flags),
             Denoise => ReadDenoise(ref reader, flags.HasFlag(ItemFlags.Pictures)),
             _ => throw reader.Wrong($"there is no kind {kind}"),
         };
@@ -96,7 +102,7 @@ public static class WorkItemCodec
 
     private static bool HasPictures(WorkItem item) => item is DenoiseItem { Prompt.Pictures.Count: > 0 };
 
-    private static EncodeItem ReadEncode(ref WireReader reader, bool keepOnDisk)
+    private static EncodeItem ReadEncode(ref WireReader reader, ItemFlags flags)
     {
         ConditionKey key = reader.Key();
         string caption = reader.Text();
@@ -107,7 +113,10 @@ public static class WorkItemCodec
             hashes.Add(reader.Text());
         }
 
-        return new EncodeItem(key, new ConditionRequest(caption, hashes), keepOnDisk);
+        return new EncodeItem(key, new ConditionRequest(caption, hashes), flags.HasFlag(ItemFlags.KeepOnDisk))
+        {
+            Timeout = flags.HasFlag(ItemFlags.EncodeTimeout) ? TimeSpan.FromTicks(reader.Number()) : null,
+        };
     }
 
     private static void WriteDenoise(WireWriter writer, DenoiseItem item)

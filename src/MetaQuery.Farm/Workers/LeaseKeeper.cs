@@ -93,5 +93,10 @@ internal sealed class LeaseKeeper(
                 reports.Send(row, new FailedOutcome($"the batch took longer than {batch.Limit:g} and did not stop when it was told to", batch.Rows.Count));
             }
         }
+
+        foreach (HeldItem item in desk.TakeUnservable())
+        {
+            reports.Send(item, new ReturnedOutcome());
+        }
     }
 }

@@ -44,7 +44,7 @@ internal sealed class WorkDesk
         lock (_gate)
         {
             int room = role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts;
-            room = _isPaused || _isShut ? 0 : !interactiveOnly ? room : room > 0 ? 0 : _pool.RoomForInteractive(role);
+            room = _isPaused || _isShut || !HasFreeableSlot ? 0 : !interactiveOnly ? room : room > 0 ? 0 : _pool.RoomForInteractive(role);
             return room > 0 ? _calls.Begin(role, interactiveOnly, room) : null;
         }
     }
@@ -214,6 +214,14 @@ internal sealed class WorkDesk
         return waiting;
     }
 
+    /// <summary>Whether a slot may still come to take something: not where all hang in calls that did not end when they were told to.</summary>
+    public bool CanServe => Read(() => HasFreeableSlot);
+
+    /// <summary>Takes out what waits for slots that all hang: to be given back, so that others make it.</summary>
+    public IReadOnlyList<HeldItem> TakeUnservable() => Read(() => HasFreeableSlot ? [] : _pool.Remove(static _ => true));
+
+    private bool HasFreeableSlot => _running.Count < _options.Slots || _running.Count(batch => batch.IsStuck(_options.LeaseTime)) < _options.Slots;
+
     private HeldItem Hold(Lease lease)
     {
         var held = new HeldItem(lease) { IsFetching = lease.Item is DenoiseItem };
@@ -241,8 +249,7 @@ internal sealed class WorkDesk
 
     private RunningBatch Begin(IReadOnlyList<HeldItem> rows)
     {
-        var image = rows[0].Item as DenoiseItem;
-        var batch = new RunningBatch(rows[0].Item.Role, rows, image?.Timeout ?? _options.BatchLimit, _options.Clock);
+        var batch = new RunningBatch(rows[0].Item.Role, rows, rows[0].Item.Timeout ?? _options.BatchLimit, _options.Clock); // rows agree in it
         foreach (HeldItem row in rows)
         {
             row.Batch = batch;

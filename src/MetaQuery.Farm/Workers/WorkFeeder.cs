@@ -79,7 +79,7 @@ internal sealed class WorkFeeder(
             bool isAlone = false;
             try
             {
-                if (await queue.HasAloneAsync(worker.Lane, worker.Roles, shut) && (isAlone = await process.TryBeginAsync(shut)))
+                if (desk.CanServe && await queue.HasAloneAsync(worker.Lane, worker.Roles, shut) && (isAlone = await process.TryBeginAsync(shut)))
                 {
                     await TakeTurnAsync(start, shut);
                 }

@@ -119,7 +119,7 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
         // somebody waits for an interactive prompt: it does not wait for the bulk ones beside it
         HeldItem[] rows = IsSingle(first)
             ? [first]
-            : [.. _prompts.Where(prompt => !IsSingle(prompt) && prompt.Item.Priority == first.Item.Priority).Take(options.EncodeBatchSize)];
+            : [.. _prompts.Where(prompt => !IsSingle(prompt) && prompt.Item.Priority == first.Item.Priority && prompt.Item.Timeout == first.Item.Timeout).Take(options.EncodeBatchSize)];
         _prompts.RemoveAll(prompt => rows.Contains(prompt));
         return rows;
     }

@@ -1,9 +1,11 @@
+using System.Collections.Concurrent;
+
 namespace MetaQuery.Farm.Tests.Doubles;
 
 /// <summary>A head with a queue in memory, on a data folder of its own; workers are the test's.</summary>
 internal sealed class ToyFarm : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
 
     private ToyFarm(ToyModel model, MemoryWorkQueue queue, MemoryWorkerRegistry registry, FarmHead head) =>
         (Model, Queue, Registry, Head) = (model, queue, registry, head);
@@ -13,12 +15,12 @@ internal sealed class ToyFarm : IAsyncDisposable
     public MemoryWorkerRegistry Registry { get; }
     public FarmHead Head { get; }
 
-    public static async Task<ToyFarm> StartAsync(string dataFolder, HeadOptions? options = null, ToyModel? model = null, TimeSpan? leaseTime = null)
+    public static async Task<ToyFarm> StartAsync(string dataFolder, HeadOptions? options = null, ToyModel? model = null, TimeProvider? queueClock = null)
     {
         model ??= new ToyModel();
-        TimeSpan lease = leaseTime ?? TimeSpan.FromSeconds(30);
+        TimeSpan lease = TimeSpan.FromSeconds(30);
         Directory.CreateDirectory(dataFolder);
-        var queue = new MemoryWorkQueue(lease, journalPath: Path.Combine(dataFolder, "leases.journal"));
+        var queue = new MemoryWorkQueue(lease, queueClock, journalPath: Path.Combine(dataFolder, "leases.journal"));
         var registry = new MemoryWorkerRegistry(lease);
         options = (options ?? new HeadOptions { DataFolder = dataFolder }) with { DataFolder = dataFolder, LookEvery = TimeSpan.FromMilliseconds(20) };
         try
@@ -33,6 +35,8 @@ internal sealed class ToyFarm : IAsyncDisposable
     }
 
     public ToyWorker Hire() => new(Model, Queue, Registry);
+
+    public ToyWorker Hire(WorkRoles roles, ConcurrentDictionary<ConditionKey, bool> cache) => new(Model, Queue, Registry, cache, roles);
 
     public Task<JobView> SubmitAsync(IReadOnlyList<string> prompts, Func<JobSpec, JobSpec>? with = null, Func<JobSubmission, JobSubmission>? and = null)
     {
@@ -57,7 +61,7 @@ internal sealed class ToyFarm : IAsyncDisposable
                 return job;
             }
 
-            Assert.True(TimeProvider.System.GetElapsedTime(start) < Patience, $"{job.State} {job.Reason} {job.Counts}");
+            Assert.True(TimeProvider.System.GetElapsedTime(start) < Patience, $"{job.State} {job.Reason} {job.Counts} {Head.Readiness.Reason}");
             await Task.Delay(5);
         }
     }

@@ -6,7 +6,7 @@ namespace MetaQuery.Farm.Tests.Doubles;
 /// <summary>A queue with workers over toy models, and the test in the place of the head.</summary>
 internal sealed class ToyFloor : IAsyncDisposable
 {
-    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
 
     private readonly List<(WorkerHost Host, Task Run, CancellationTokenSource Stop)> _workers = [];
 

@@ -26,6 +26,9 @@ internal sealed class ToyModel : IFarmModel
     /// <summary>Whether prompts may have pictures; sides under 4 pixels are refused.</summary>
     public bool ReadsPictures { get; init; }
 
+    /// <summary>Runs in each encoder call, after it; may wait for the token.</summary>
+    public Action<CancellationToken>? HoldEncode { get; init; }
+
     /// <summary>Captions encoded, with how often.</summary>
     public ConcurrentDictionary<string, int> Encoded { get; } = new(StringComparer.Ordinal);
 
@@ -66,6 +69,8 @@ internal sealed class ToyModel : IFarmModel
         public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
         {
             model.BeforeEncode?.Invoke(requests);
+            model.HoldEncode?.Invoke(cancellationToken);
+            cancellationToken.ThrowIfCancellationRequested();
             foreach (ConditionRequest request in requests)
             {
                 model.Encoded.AddOrUpdate(request.Caption, 1, (_, count) => count + 1);

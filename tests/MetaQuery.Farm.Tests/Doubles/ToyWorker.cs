@@ -13,11 +13,11 @@ internal sealed class ToyWorker : IAsyncDisposable
     private readonly Task _loop;
     private readonly ConcurrentDictionary<ConditionKey, bool> _cache;
 
-    public ToyWorker(ToyModel model, IWorkQueue queue, IWorkerRegistry registry, ConcurrentDictionary<ConditionKey, bool>? cache = null)
+    public ToyWorker(ToyModel model, IWorkQueue queue, IWorkerRegistry registry, ConcurrentDictionary<ConditionKey, bool>? cache = null, WorkRoles roles = WorkRoles.Both)
     {
         (_queue, _registry, _cache) = (queue, registry, cache ?? new());
         (ConditionIdentity conditions, ImageModelInfo images) = model.Description;
-        Info = new WorkerInfo($"toy-{Guid.NewGuid():n}", "here", 1, WorkRoles.Both, 1, "cpu", model.Description.Lane, conditions, images, DateTimeOffset.UtcNow);
+        Info = new WorkerInfo($"toy-{Guid.NewGuid():n}", "here", 1, roles, 1, "cpu", model.Description.Lane, conditions, images, DateTimeOffset.UtcNow);
         _loop = Task.Run(RunAsync);
     }
 
@@ -59,26 +59,42 @@ internal sealed class ToyWorker : IAsyncDisposable
         {
             while (true)
             {
-                await _registry.HeartbeatAsync(Info.Id, new WorkerStatus(WorkerState.Running, [], 0, 0, 0, 0, 0, new ConditionCacheCounters(0, 0, 0, 0, 0, 0, 0, 0)), _stop.Token);
-                if (await _queue.LeaseAloneAsync(Info.Id, Info.Lane, WorkRoles.Both, _stop.Token) is { } alone)
+                try
                 {
-                    await DoAsync([alone]);
+                    await TakeTurnAsync();
                 }
-
-                await DoAsync(await _queue.LeaseAsync(new LeaseRequest(Info.Id, Info.Lane, WorkRoles.Mllm, 8, TimeSpan.Zero), _stop.Token));
-                if (Math.Min(8, MostImages - Seen.OfType<DenoiseItem>().Count()) is > 0 and var most)
+                catch (WorkQueueException)
                 {
-                    await DoAsync(await _queue.LeaseAsync(new LeaseRequest(Info.Id, Info.Lane, WorkRoles.Dit, most, TimeSpan.FromMilliseconds(10)), _stop.Token));
-                }
-                else
-                {
-                    await Task.Delay(5, _stop.Token);
+                    await Task.Delay(5, _stop.Token); // a disk that is full, for one: nothing was leased
                 }
             }
         }
         catch (OperationCanceledException)
         {
             await _registry.LeaveAsync(Info.Id, CancellationToken.None);
+        }
+    }
+
+    private async Task TakeTurnAsync()
+    {
+        await _registry.HeartbeatAsync(Info.Id, new WorkerStatus(WorkerState.Running, [], 0, 0, 0, 0, 0, new ConditionCacheCounters(0, 0, 0, 0, 0, 0, 0, 0)), _stop.Token);
+        if (await _queue.LeaseAloneAsync(Info.Id, Info.Lane, Info.Roles, _stop.Token) is { } alone)
+        {
+            await DoAsync([alone]);
+        }
+
+        if (Info.Roles.HasFlag(WorkRoles.Mllm))
+        {
+            await DoAsync(await _queue.LeaseAsync(new LeaseRequest(Info.Id, Info.Lane, WorkRoles.Mllm, 8, TimeSpan.Zero), _stop.Token));
+        }
+
+        if (Info.Roles.HasFlag(WorkRoles.Dit) && Math.Min(8, MostImages - Seen.OfType<DenoiseItem>().Count()) is > 0 and var most)
+        {
+            await DoAsync(await _queue.LeaseAsync(new LeaseRequest(Info.Id, Info.Lane, WorkRoles.Dit, most, TimeSpan.FromMilliseconds(10)), _stop.Token));
+        }
+        else
+        {
+            await Task.Delay(5, _stop.Token);
         }
     }
 
@@ -96,7 +112,18 @@ internal sealed class ToyWorker : IAsyncDisposable
             await Task.Delay(5, _stop.Token);
         }
 
-        await _queue.ReportAsync(Info.Id, reports, CancellationToken.None);
+        while (true)
+        {
+            try
+            {
+                await _queue.ReportAsync(Info.Id, reports, CancellationToken.None);
+                return;
+            }
+            catch (WorkQueueException)
+            {
+                await Task.Delay(5, _stop.Token);
+            }
+        }
     }
 
     private WorkOutcome Ordinary(WorkItem item)

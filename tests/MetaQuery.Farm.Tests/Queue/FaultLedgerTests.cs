@@ -11,26 +11,19 @@ public sealed class FaultLedgerTests
     public void The_third_error_of_a_live_worker_quarantines_with_its_reason()
     {
         WorkItem item = Items.Denoise("j", 1);
-        Assert.Equal(FaultCourse.Singly, _ledger.Error(item, "one", 1).Course);
-        Assert.Equal(FaultCourse.Singly, _ledger.Error(item, "two", 1).Course);
-        FaultVerdict last = _ledger.Error(item, "NaN in the picture", 1);
+        Assert.Equal(FaultCourse.Singly, _ledger.Error(item, "one").Course);
+        Assert.Equal(FaultCourse.Singly, _ledger.Error(item, "two").Course);
+        FaultVerdict last = _ledger.Error(item, "NaN in the picture");
         Assert.Equal((FaultCourse.Quarantined, "NaN in the picture"), (last.Course, last.Reason));
     }
 
     [Fact]
-    public void A_failed_batch_blames_no_row_but_runs_each_singly()
+    public void After_the_first_error_which_may_be_its_batchs_an_item_runs_singly_so_that_the_others_are_its_own()
     {
         WorkItem item = Items.Denoise("j", 1);
-        FaultVerdict verdict = _ledger.Error(item, "one of us", 32);
-        Assert.Equal((FaultCourse.Singly, 0), (verdict.Course, verdict.Record.Errors));
+        FaultVerdict verdict = _ledger.Error(item, "one of us");
+        Assert.Equal((FaultCourse.Singly, 1), (verdict.Course, verdict.Record.Errors));
         Assert.True(_ledger.Prepare(item).RunsSingly);
-    }
-
-    [Fact]
-    public void An_item_that_should_run_singly_and_fails_in_batches_all_the_same_does_not_fail_for_ever()
-    {
-        WorkItem item = Items.Denoise("j", 1);
-        Assert.Equal([FaultCourse.Singly, FaultCourse.Singly, FaultCourse.Singly, FaultCourse.Quarantined], Enumerable.Range(0, 4).Select(_ => _ledger.Error(item, "x", 8).Course));
     }
 
     [Fact]
@@ -59,7 +52,7 @@ public sealed class FaultLedgerTests
     public void What_is_retried_has_all_its_chances_again_but_alone()
     {
         WorkItem item = Items.Denoise("j", 1);
-        Array.ForEach(["a", "b", "c"], reason => _ledger.Error(item, reason, 1));
+        Array.ForEach(["a", "b", "c"], reason => _ledger.Error(item, reason));
         _ledger.Pardon(item.Id);
         WorkItem again = _ledger.Prepare(item);
         Assert.True(again.RunsAlone && again.RunsSingly);
@@ -70,9 +63,9 @@ public sealed class FaultLedgerTests
     [Fact]
     public void What_is_settled_or_deleted_takes_no_memory()
     {
-        _ledger.Error(Items.Denoise("j", 1), "x", 1);
-        _ledger.Error(Items.Denoise("j", 2), "x", 1);
-        _ledger.Error(Items.Denoise("jj", 1), "x", 1);
+        _ledger.Error(Items.Denoise("j", 1), "x");
+        _ledger.Error(Items.Denoise("j", 2), "x");
+        _ledger.Error(Items.Denoise("jj", 1), "x");
         Assert.True(_ledger.Forget("d/j/1", out FaultRecord? record) && record.IsEmpty);
         Assert.False(_ledger.Forget("d/j/1", out _));
         Assert.Equal(["d/j/2"], _ledger.ForgetJob("j").Select(forgotten => forgotten.ItemId));
@@ -90,7 +83,7 @@ public sealed class FaultLedgerTests
             WorkItem item = ledger.Prepare(items[move % 4]);
             FaultRecord? record = (move / 4 % 6) switch
             {
-                0 or 1 => ledger.Error(item, $"reason {move}", 1 + (move & 1)).Record,
+                0 or 1 => ledger.Error(item, $"reason {move}").Record,
                 2 or 3 => ledger.Death(item).Record,
                 4 => ledger.Forget(item.Id, out FaultRecord? forgotten) ? forgotten : null,
                 _ => ledger.Pardon(item.Id),
@@ -119,7 +112,7 @@ public sealed class FaultLedgerTests
     }
 
     [Property(MaxTest = 300)]
-    public void An_item_is_given_up_for_its_own_faults_only(byte[] moves)
+    public void An_item_is_given_up_after_three_errors_or_three_deaths_alone_and_not_before(byte[] moves)
     {
         var ledger = new FaultLedger();
 
@@ -134,10 +127,9 @@ public sealed class FaultLedgerTests
             FaultVerdict verdict;
             if (move % 2 == 0)
             {
-                int rows = 1 + (move / 2 % 3);
-                errors += rows == 1 || single ? 1 : 0;
+                errors++;
                 single = true;
-                verdict = ledger.Error(fed, "x", rows);
+                verdict = ledger.Error(fed, "x");
             }
             else
             {

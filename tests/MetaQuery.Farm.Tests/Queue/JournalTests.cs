@@ -133,7 +133,7 @@ public sealed class JournalTests : IDisposable
         Assert.Equal(Hex(payloads[..5]), Read(Log, out _));
         Assert.Equal([Path.GetFileName(Log)], Directory.EnumerateFiles(_work.Root).Select(Path.GetFileName));
         byte[] whole = File.ReadAllBytes(Log);
-        for (int at = 0; at < whole.Length - FarmJournal.HeaderBytes; at++) // the last record is the mark itself
+        for (int at = 0; at < whole.Length - JournalRecord.HeaderBytes; at++) // the last record is the mark itself
         {
             byte[] flipped = [.. whole];
             flipped[at] ^= 0x10;
@@ -170,7 +170,7 @@ public sealed class JournalTests : IDisposable
     public void Records_of_a_newer_version_are_refused_and_left_alone()
     {
         Write(Log, Payloads(2), flush: true);
-        byte[] newer = FarmJournal.Encode(1, "from the future"u8, 0, version: 2);
+        byte[] newer = JournalRecord.Encode(1, "from the future"u8, 0, version: 2);
         File.AppendAllBytes(Log, newer);
         byte[] before = File.ReadAllBytes(Log);
         Assert.Contains("version 2", Assert.Throws<JournalDamagedException>(() => Read(Log, out _)).Message, StringComparison.Ordinal);
@@ -277,7 +277,7 @@ public sealed class JournalTests : IDisposable
     private static long[] Ends(byte[][] payloads)
     {
         long end = 0;
-        return [.. payloads.Select(payload => end += FarmJournal.HeaderBytes + payload.Length)];
+        return [.. payloads.Select(payload => end += JournalRecord.HeaderBytes + payload.Length)];
     }
 
     private static string[] Hex(IEnumerable<byte[]> payloads) => [.. payloads.Select(Convert.ToHexString)];

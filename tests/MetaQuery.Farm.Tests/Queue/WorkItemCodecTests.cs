@@ -5,7 +5,7 @@ namespace MetaQuery.Farm.Tests.Queue;
 
 public sealed class WorkItemCodecTests
 {
-    public static TheoryData<string> Names() => ["encode", "encode with pictures", "denoise", "denoise with everything", "denoise with pictures"];
+    public static TheoryData<string> Names() => ["encode", "encode with pictures", "encode with a time limit", "denoise", "denoise with everything", "denoise with pictures"];
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -81,6 +81,7 @@ public sealed class WorkItemCodecTests
     {
         "encode" => Items.Encode("a cat"),
         "encode with pictures" => new EncodeItem(Items.Key("ein Bär"), new ConditionRequest("ein Bär", ["aa", "bb"]), KeepOnDisk: true) { Priority = JobPriority.Interactive, Attempt = 300 },
+        "encode with a time limit" => Items.Encode("a cat") with { Timeout = TimeSpan.FromSeconds(90) },
         "denoise" => Items.Denoise("j", 7),
         "denoise with pictures" => Items.WithPictures(),
         _ => Items.Full(),

@@ -24,6 +24,9 @@ internal sealed class FarmMeters
         Count("metaquery.reports.refused", "{report}", "Late workers' reports that the fence refused.", c => c.RefusedReports);
         Count("metaquery.items.reclaimed", "{item}", "Items taken back from dead workers.", c => c.ReclaimedItems);
         Count("metaquery.cache.evictions", "{entry}", "Conditions dropped from memory.", c => c.Cache.Evictions);
+        Count("metaquery.cache.redis_evictions", "{entry}", "Conditions dropped from Redis.", c => c.Cache.RedisEvictions);
+        Count("metaquery.cache.disk_evictions", "{entry}", "Conditions dropped from disk.", c => c.Cache.DiskEvictions);
+        Count("metaquery.samples.damaged", "{sample}", "Samples whose record on disk was damaged: made again.", c => c.DamagedRecords);
         Count("metaquery.cache.corrupt", "{entry}", "Damaged conditions found and removed.", c => c.Cache.CorruptEntries);
         _meter.CreateObservableCounter("metaquery.cache.lookups", () => Each(c => (IEnumerable<Measurement<long>>)
         [

@@ -1,0 +1,11 @@
+namespace MetaQuery.Farm.Tests.Doubles;
+
+/// <summary>The system's clock, which a test may set forward: what should have happened meanwhile is due at once.</summary>
+internal sealed class JumpingClock : TimeProvider
+{
+    private long _ahead;
+
+    public override long GetTimestamp() => System.GetTimestamp() + Interlocked.Read(ref _ahead);
+
+    public void Jump(TimeSpan time) => Interlocked.Add(ref _ahead, (long)(time.TotalSeconds * TimestampFrequency));
+}
