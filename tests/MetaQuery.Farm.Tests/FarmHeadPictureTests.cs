@@ -90,6 +90,27 @@ public sealed class FarmHeadPictureTests : IDisposable
     }
 
     [Fact]
+    public async Task Pictures_dropped_beside_an_uploaded_file_are_found_by_name_and_files_beside_it_only_where_that_is_allowed()
+    {
+        await using ToyFarm farm = await StartAsync();
+        string file = _work.Write("upload.jsonl", """{"prompt":"a","images":["../x/cat.png"]}""", """{"prompt":"b","images":["beside.png"]}""");
+        File.WriteAllBytes(_work["beside.png"], Dog);
+        PictureDrop.Put(file, new UploadedPicture("../x/cat.png", Cat));
+        Assert.Throws<JobSpecException>(() => PictureDrop.Put(file, new UploadedPicture("../x/cat.png", Dog)));
+        var submission = new JobSubmission { Spec = new JobSpec { OutFolder = "", PromptFile = file }, Tenant = "toys" };
+        JobView dropped = await farm.Head.SubmitAsync(submission, CancellationToken.None);
+        PictureDrop.Remove(file);
+        Assert.Equal([PictureTests.Sha(Cat)], Names());
+        JobView beside = await farm.Head.SubmitAsync(submission with { MayNameFiles = true }, CancellationToken.None);
+        Assert.Equal(2, Names().Length);
+        await using var workers = new Workers(farm, Pictures);
+        foreach (JobView job in new[] { dropped, beside })
+        {
+            Assert.Equal((1L, 1L), ((await farm.UntilEndedAsync(job.Id)).Counts.Written, (await farm.GetAsync(job.Id)).Counts.Failed));
+        }
+    }
+
+    [Fact]
     public async Task The_same_key_gives_the_same_job_for_the_same_pictures_only()
     {
         await using ToyFarm farm = await StartAsync();

@@ -39,6 +39,23 @@ public sealed class ClusterTests(Cluster cluster) : IClassFixture<Cluster>
     }
 
     [Fact]
+    public async Task Pictures_go_along_with_an_upload_and_a_line_opens_no_file_of_a_silo()
+    {
+        ToySilo other = await cluster.NotTheHeadAsync();
+        var pixels = new Imaging.RgbImage(8, 8);
+        byte[] picture = Imaging.ImageEncoder.Encode(pixels, Imaging.ImageFormat.Png);
+        string lines = "{\"prompt\":\"red\",\"images\":[\"d/k\u00e4tzchen.png\"]}\n{\"prompt\":\"x\",\"images\":[\"/etc/hostname\"]}\n{\"prompt\":\"y\",\"images\":[\"prompts.jsonl\"]}\n";
+        Job job = await other.Client.UploadJobAsync(
+            new JobRequest(), new MemoryStream(System.Text.Encoding.UTF8.GetBytes(lines)), "prompts.jsonl", [new PictureUpload("d/k\u00e4tzchen.png", () => new MemoryStream(picture))]);
+        Job ended = await cluster.EndOfAsync(job.Id);
+        Assert.Equal(("completed_with_errors", 1L, 2L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
+        Assert.All((await other.Client.ListFailuresAsync(job.Id)).Data, failure => Assert.Contains("no picture of this name was uploaded", failure.Reason, StringComparison.Ordinal));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(cluster.Data, "uploads")));
+        Assert.Single((await other.Client.EditImagesAsync(new ImageEditRequest { Prompt = "blue", ImageGuidance = 2 }, [picture])).Data);
+        Assert.Equal("image_guidance", (await Assert.ThrowsAsync<FarmApiException>(() => other.Client.CreateJobAsync(new JobRequest { Prompts = ["x"], ImageGuidance = 2 }))).Error.Param);
+    }
+
+    [Fact]
     public async Task A_line_that_is_wrong_is_named_through_the_cluster_as_without_one()
     {
         ToySilo other = await cluster.NotTheHeadAsync();

@@ -136,7 +136,7 @@ public sealed class PictureJobTests : IDisposable
         ];
         Task[] runs = [.. hosts.Select(host => host.RunAsync(stop.Token))];
         JobView job = await head.SubmitAsync(
-            new JobSubmission { Spec = Spec(Write("p.jsonl", Lines), "ignored"), Tenant = "t" }, CancellationToken.None);
+            new JobSubmission { Spec = Spec(Write("p.jsonl", Lines), "ignored"), Tenant = "t", MayNameFiles = true }, CancellationToken.None);
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         await foreach (Farm.JobEvent happened in head.WatchAsync(new JobReference(job.Id, null), null, limit.Token))
         {

@@ -167,7 +167,7 @@ public sealed class JobSubmissionConverter : IConverter<JobSubmission, JobSubmis
     /// <exception cref="InvalidOperationException">It still has its stream.</exception>
     public JobSubmissionSurrogate ConvertToSurrogate(in JobSubmission value)
     {
-        if (value.Prompts is not null)
+        if (value.Prompts is not null || value.Pictures is not null)
         {
             throw new InvalidOperationException("a submission's stream does not cross silos: it is put into the data folder first");
         }

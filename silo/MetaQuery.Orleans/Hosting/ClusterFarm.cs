@@ -43,6 +43,11 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
     public async Task<JobView> SubmitAsync(JobSubmission submission, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(submission);
+        if (submission.Spec.ImageGuidanceScale is not null)
+        {
+            throw new JobSpecException("a cluster of silos takes image_guidance of single lines only; state it there") { Field = "image_guidance" };
+        }
+
         var ticket = Guid.NewGuid();
         string? upload = null;
         try
@@ -55,7 +60,12 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
                 }
 
                 upload = await StoreAsync(prompts, $"{ticket:n}.{submission.PromptsFormat}", cancellationToken);
-                submission = submission with { Prompts = null, PromptsFormat = null, Spec = submission.Spec with { PromptFile = upload } };
+                await foreach (UploadedPicture picture in (submission.Pictures ?? AsyncEnumerable.Empty<UploadedPicture>()).WithCancellation(cancellationToken))
+                {
+                    PictureDrop.Put(upload, picture);
+                }
+
+                submission = submission with { Prompts = null, Pictures = null, PromptsFormat = null, Spec = submission.Spec with { PromptFile = upload } };
             }
 
             // a job that was promised by a head that died before it answered must not be made twice
@@ -214,6 +224,7 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
         if (upload is not null)
         {
             File.Delete(upload);
+            PictureDrop.Remove(upload);
         }
     }
 

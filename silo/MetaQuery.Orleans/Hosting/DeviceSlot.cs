@@ -77,6 +77,7 @@ internal sealed class DeviceSlot
             Device = _settings.Device,
             LeaseTime = _backbone.LeaseTime,
             Process = _process,
+            Pictures = new PictureFolder(DataFolder.PicturesOf(_settings.DataFolder)),
         });
         Volatile.Write(ref _host, host);
         using CancellationTokenRegistration draining = _drain.Token.Register(host.Drain);

@@ -93,6 +93,9 @@ public sealed record JobSubmission
     /// <summary>The pictures that lines of <see cref="Prompts"/> name, each once; read to their end after the prompts. Lines may hold data: URIs besides.</summary>
     public IAsyncEnumerable<UploadedPicture>? Pictures { get; init; }
 
+    /// <summary>Whether lines of <see cref="JobSpec.PromptFile"/> may name files beside it. Never for what came in a request: its lines would open files of this machine.</summary>
+    public bool MayNameFiles { get; init; }
+
     public required string Tenant { get; init; }
 
     /// <summary>For people; at most 200 characters.</summary>

@@ -5,12 +5,14 @@ namespace MetaQuery.Farm;
 /// <content>The pictures that come with a job.</content>
 public sealed partial class FarmHead
 {
-    /// <summary>How this job's pictures are got at: those that came with it by their names, those of a file of this machine beside it; nothing else is opened.</summary>
+    /// <summary>How this job's pictures are got at: those that came with it by their names; those beside a file of this machine where that is allowed; nothing else is opened.</summary>
     private async Task<Func<string, byte[]>> OpenerAsync(JobSubmission submission, PictureShelf.Intake keeper, CancellationToken cancellationToken)
     {
         if (submission.Pictures is null)
         {
-            return submission.Spec.PromptFile is { } path ? PictureFiles.Beside(Path.GetDirectoryName(Path.GetFullPath(path))!) : PictureFiles.Nothing;
+            return submission.Spec.PromptFile is not { } path ? PictureFiles.Nothing
+                : submission.MayNameFiles ? PictureFiles.Beside(Path.GetDirectoryName(Path.GetFullPath(path))!)
+                : name => PictureDrop.Open(path, name);
         }
 
         var byName = new Dictionary<string, string>(StringComparer.Ordinal);

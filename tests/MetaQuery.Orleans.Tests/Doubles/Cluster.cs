@@ -25,7 +25,7 @@ public sealed class Cluster : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        var model = new ToyModel { BeforeDenoise = (_, stop) => _gate.Wait(stop) };
+        var model = new ToyModel { ReadsPictures = true, BeforeDenoise = (_, stop) => _gate.Wait(stop) };
         for (int i = 0; i < 3; i++)
         {
             _silos.Add(await ToySilo.StartAsync(_redis, Data, slots: 2, model: model));

@@ -71,9 +71,14 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         // as a file of one line, which names its pictures: one way of taking pictures for all requests
         string[] names = [.. Enumerable.Range(1, pictures.Count).Select(number => $"picture {number}")];
         var line = new JsonObject { ["prompt"] = prompt, ["images"] = new JsonArray([.. names.Select(name => (JsonNode)name)]) };
+        if (edit.ImageGuidance is { } guidance)
+        {
+            line["image_guidance"] = guidance;
+        }
+
         return await RunAsync(context, request, submission with
         {
-            Spec = submission.Spec with { Prompts = null, ImageGuidanceScale = edit.ImageGuidance },
+            Spec = submission.Spec with { Prompts = null },
             Prompts = new MemoryStream(Encoding.UTF8.GetBytes(line.ToJsonString())),
             PromptsFormat = "jsonl",
             Pictures = names.Zip(pictures, (name, file) => new UploadedPicture(name, file)).ToAsyncEnumerable(),
