@@ -55,7 +55,7 @@ public sealed class PictureTests : IDisposable
     }
 
     [Fact]
-    public void A_line_whose_picture_cannot_be_used_fails_alone_with_its_reason()
+    public async Task A_line_whose_picture_cannot_be_used_fails_alone_with_its_reason()
     {
         File.WriteAllBytes(_work["cut.png"], Png(40, 40)[..^30]);
         File.WriteAllText(_work["text.png"], "no picture");
@@ -77,7 +77,7 @@ public sealed class PictureTests : IDisposable
         Assert.Equal(due.Length, reasons.Length);
         Assert.All(due.Zip(reasons), pair => Assert.StartsWith(pair.First, pair.Second, StringComparison.Ordinal));
 
-        JobPlanSummary plan = new EmbeddedFarm(Toy()).PlanAsync(spec with { OutFolder = _work["planned"] }, new FarmOptions(), CancellationToken.None).GetAwaiter().GetResult();
+        JobPlanSummary plan = await new EmbeddedFarm(Toy()).PlanAsync(spec with { OutFolder = _work["planned"] }, new FarmOptions(), CancellationToken.None);
         Assert.Equal((9L, 8L), (plan.PromptsWithPictures, plan.UnusablePrompts));
         Assert.Equal("line 2: gone.png: there is no such file", plan.UnusableLines[0]);
         Assert.False(Directory.Exists(_work["planned"]));

@@ -93,7 +93,7 @@ public sealed class PictureJobTests : IDisposable
         {
             await RunAsync(model, Write($"one{line}.jsonl", lines[line]), $"one{line}");
             Assert.Equal(
-                [together[$"{(line * 2) + 0:d9}"], together[$"{(line * 2) + 1:d9}"]],
+                [together[$"{line} 0"], together[$"{line} 1"]],
                 Images($"one{line}").Values);
         }
 
@@ -173,11 +173,17 @@ public sealed class PictureJobTests : IDisposable
     private SortedDictionary<string, string> Hash(string folder) => new(
         Directory.EnumerateFiles(In(folder)).Where(path => Path.GetFileName(path) is not "_stats.json").ToDictionary(path => Path.GetFileName(path), Sha), StringComparer.Ordinal);
 
-    /// <summary>Hashes of the pictures' files by position.</summary>
+    /// <summary>Hashes of the pictures' files by prompt and sample.</summary>
     private SortedDictionary<string, string> Images(string folder) => new(
         Directory.EnumerateFiles(In(folder), "*.tar").SelectMany(WebDatasetShardReader.Read)
-            .ToDictionary(sample => sample.Key.Split('_')[^1], sample => Convert.ToHexStringLower(SHA256.HashData(sample.Files.Single(file => file.Extension == "png").Content.Span))),
+            .ToDictionary(Place, sample => Convert.ToHexStringLower(SHA256.HashData(sample.Files.Single(file => file.Extension == "png").Content.Span))),
         StringComparer.Ordinal);
+
+    private static string Place(ShardSample sample)
+    {
+        using JsonDocument json = JsonDocument.Parse(sample.Files.Single(file => file.Extension == "json").Content);
+        return $"{json.RootElement.GetProperty("prompt_index").GetInt64()} {json.RootElement.GetProperty("sample_index").GetInt32()}";
+    }
 
     private sealed class Progress(Action<JobProgress> told) : IProgress<JobProgress>
     {
