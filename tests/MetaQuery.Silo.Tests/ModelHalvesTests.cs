@@ -30,7 +30,7 @@ public sealed class ModelHalvesTests(ModelHalvesTests.WholeModel loaded) : IClas
         using LocalModel image = LocalModel.Load(Nano, "float32", roles: WorkRoles.Dit);
         Assert.Equal(whole.Description, text.Description);
         Assert.Equal(whole.Description, image.Description);
-        Assert.Throws<InvalidOperationException>(text.CreateDenoiser);
+        Assert.Throws<InvalidOperationException>(() => text.CreateDenoiser());
         Assert.Throws<InvalidOperationException>(() => image.CreateEncoder());
         SortedDictionary<long, byte[]> apart = await MakeAsync([(text, WorkRoles.Mllm), (image, WorkRoles.Dit)]);
         Assert.Equal(expected.Keys, apart.Keys);
