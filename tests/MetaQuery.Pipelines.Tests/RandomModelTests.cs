@@ -43,6 +43,7 @@ public sealed class RandomModelTests : IDisposable
     public void Weights_are_normal_at_the_deviation_that_keeps_sums_finite_and_norms_are_one()
     {
         using var weights = HuggingFaceFolder.Open(Path.Combine(Write("model", "tiny"), "mllm")).OpenWeights();
+        using var scope = NewDisposeScope();
         using var table = weights.Load("model.embed_tokens.weight", ScalarType.Float32);
         Assert.Equal(0.02, table.std().item<float>(), 0.02 * 0.02);
         Assert.Equal(0, table.mean().item<float>(), 5 * 0.02 / Math.Sqrt(table.NumberOfElements));
