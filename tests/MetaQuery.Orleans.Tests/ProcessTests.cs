@@ -63,7 +63,7 @@ public sealed class ProcessTests : IDisposable
         SiloProcess staying = leaving == one ? two : one;
         SiloList asked = await staying.Client.DrainSiloAsync(held.Id);
         Assert.All(asked.Data, silo => Assert.Equal("leaving", silo.State));
-        Assert.Equal(0, leaving.Process.Wait());
+        Assert.Equal(0, await leaving.Process.WaitAsync(CancellationToken.None));
         Job ended = (await Until.Async(() => TryAsync(() => staying.Client.GetJobAsync(job.Id)), seen => seen is { State: "completed" or "failed" or "completed_with_errors" }, "the end of the job"))!;
         Assert.Equal("completed", ended.State);
         await AssertSameBytesAsync(job.Id);
@@ -81,7 +81,7 @@ public sealed class ProcessTests : IDisposable
         Job ended = (await Until.Async(() => TryAsync(() => silo.Client.GetJobAsync(job.Id)), seen => seen is { State: "completed" or "failed" or "completed_with_errors" }, "the end of the job"))!;
         Assert.Equal("completed", ended.State);
         await AssertSameBytesAsync(job.Id);
-        Assert.Equal(0, silo.Process.Stop(TimeSpan.FromMinutes(1)));
+        Assert.Equal(0, await silo.Process.StopAsync(TimeSpan.FromMinutes(1), CancellationToken.None));
     }
 
     private static JobRequest Request => new() { Prompts = Prompts, ImagesPerPrompt = 2, Seed = 3, Steps = Steps, BatchSize = 2 };

@@ -97,7 +97,7 @@ internal sealed class OrleansSuite(BenchmarkReport report)
         leaving.Ask();
         await silos.UntilAsync(() => Task.FromResult(silos.View.CountInFlight(process) == 0), "the silo to hold nothing");
         double empty = clock.Elapsed.TotalSeconds;
-        int code = leaving.Wait();
+        int code = await leaving.WaitAsync(CancellationToken.None);
         double left = clock.Elapsed.TotalSeconds;
         leaving.Restart();
         JobStatus ended = await silos.UntilAsync(job, status => status.IsFinal, "the job's end");
