@@ -65,12 +65,12 @@ internal sealed class Collector : IAsyncDisposable
     }
 
     [BindServiceMethod(typeof(MetricsService), nameof(BindService))]
-    internal sealed class MetricsService(ConcurrentBag<(string Path, byte[] Body)> received)
+    internal class MetricsService(ConcurrentBag<(string Path, byte[] Body)> received)
     {
         public static void BindService(ServiceBinderBase binder, MetricsService service) =>
             Bind(binder, "opentelemetry.proto.collector.metrics.v1.MetricsService", (request, context) => service.Export(request, context));
 
-        public Task<byte[]> Export(byte[] request, ServerCallContext context)
+        public virtual Task<byte[]> Export(byte[] request, ServerCallContext context)
         {
             received.Add((context.Method, request));
             return Task.FromResult(Array.Empty<byte>());
@@ -78,12 +78,12 @@ internal sealed class Collector : IAsyncDisposable
     }
 
     [BindServiceMethod(typeof(TraceService), nameof(BindService))]
-    internal sealed class TraceService(ConcurrentBag<(string Path, byte[] Body)> received)
+    internal class TraceService(ConcurrentBag<(string Path, byte[] Body)> received)
     {
         public static void BindService(ServiceBinderBase binder, TraceService service) =>
             Bind(binder, "opentelemetry.proto.collector.trace.v1.TraceService", (request, context) => service.Export(request, context));
 
-        public Task<byte[]> Export(byte[] request, ServerCallContext context)
+        public virtual Task<byte[]> Export(byte[] request, ServerCallContext context)
         {
             received.Add((context.Method, request));
             return Task.FromResult(Array.Empty<byte>());

@@ -53,8 +53,9 @@ public sealed class PageAndHeaderTests
         Assert.Equal(ids.Length, ids.Distinct().Count());
         Assert.Equal(
             [
-                "cancelJob", "createJob", "deleteJob", "drainWorker", "generateImages", "getCache", "getFile", "getImage", "getJob", "getModel", "getSample", "getThumbnail", "getUsage", "headFile", "health",
-                "listFailures", "listFiles", "listJobs", "listModels", "listSamples", "listWorkers", "metrics", "pauseJob", "readiness", "resumeJob", "retryFailed", "watchJob",
+                "cancelJob", "chat", "createJob", "deleteJob", "drainSilo", "drainWorker", "editImages", "generateImages", "getCache", "getFile", "getImage", "getJob", "getModel", "getSample",
+                "getThumbnail", "getUsage", "headFile", "health", "listFailures", "listFiles", "listJobs", "listModels", "listSamples", "listSilos", "listWorkers", "metrics", "pauseJob",
+                "readiness", "resumeJob", "retryFailed", "scaleSilo", "watchJob",
             ],
             ids.Order(StringComparer.Ordinal));
         Assert.All(operations, operation => Assert.NotEmpty(operation.GetProperty("responses").EnumerateObject()));
