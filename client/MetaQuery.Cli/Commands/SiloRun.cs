@@ -39,9 +39,10 @@ internal static class SiloRun
         var queued = Values.Number("--max-queued-images", "Images of all tenants that may be queued (default 100 million).", 1L, long.MaxValue);
         var keep = Values.Number("--keep-days", "Delete data sets so long after they finished (default: never).", 0.001, 36_500.0);
         var memory = Values.Number("--cache-memory-mb", "Conditions held in memory in MiB (default 512).", 0L, 1L << 30);
+        var chatSlots = Values.Number("--chat-slots", "With the role head: questions answered at a time at /v1/chat/completions (default 0, as it loads the language model for it).", 0, 1024);
         var budget = Values.MemoryBudget();
         var openMetrics = new Option<bool>("--open-metrics") { Description = "Let /metrics be read without an admin's key." };
-        foreach (var option in (Option[])[clustering, data, roles, slots, threads, device, model, dtype, urls, address, siloPort, gatewayPort, publicUrl, queued, keep, memory, budget, openMetrics])
+        foreach (var option in (Option[])[clustering, data, roles, slots, threads, device, model, dtype, urls, address, siloPort, gatewayPort, publicUrl, queued, keep, memory, budget, chatSlots, openMetrics])
         {
             command.Options.Add(option);
         }
@@ -69,6 +70,7 @@ internal static class SiloRun
                     {
                         Dtype = result.GetValue(dtype),
                         Threads = perSlot,
+                        ChatSlots = result.GetValue(chatSlots),
                         MemoryBudgetBytes = result.GetValue(budget),
                         Slots = result.GetValue(slots) ?? (place == "cpu" ? LocalModel.DefaultSlots(perSlot) : 1),
                         MaxQueuedImages = result.GetValue(queued),

@@ -30,11 +30,23 @@ internal sealed class AdminGrain(ISiloStatusOracle oracle, ISiloMetadataCache me
         return _latest;
     }
 
-    public async Task<bool> DrainAsync(string silo) => Find(silo) is not null && await GrainFactory.GetGrain<ISiloGrain>(silo).DrainAsync() is not null;
+    public Task<bool> DrainAsync(string silo) => ChangeAsync(silo, grain => grain.DrainAsync());
 
-    public async Task<bool> ScaleAsync(string silo, int slots) => Find(silo) is not null && await GrainFactory.GetGrain<ISiloGrain>(silo).ScaleAsync(slots) is not null;
+    public Task<bool> ScaleAsync(string silo, int slots) => ChangeAsync(silo, grain => grain.ScaleAsync(slots));
 
     public ValueTask<long> PingAsync(long number) => ValueTask.FromResult(number);
+
+    private async Task<bool> ChangeAsync(string silo, Func<ISiloGrain, Task> change)
+    {
+        if (Find(silo) is null)
+        {
+            return false;
+        }
+
+        await change(GrainFactory.GetGrain<ISiloGrain>(silo));
+        _latest = null; // who changed it sees it changed
+        return true;
+    }
 
     private SiloAddress? Find(string silo) =>
         oracle.GetApproximateSiloStatuses(onlyActive: true).Keys.FirstOrDefault(known => known.ToParsableString() == silo);

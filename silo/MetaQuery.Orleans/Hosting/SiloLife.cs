@@ -10,6 +10,7 @@ public sealed class SiloLife(TimeProvider clock) : IDisposable
     private long _lookedAt = clock.GetTimestamp();
     private TimeSpan _usedThen = Process.GetCurrentProcess().TotalProcessorTime;
     private double _cpu;
+    private bool _isLeaving;
 
     private readonly TaskCompletionSource<Exception> _dead = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -24,7 +25,7 @@ public sealed class SiloLife(TimeProvider clock) : IDisposable
     /// <summary>Fires once the silo is asked to leave.</summary>
     public CancellationToken Leaving => _leave.Token;
 
-    public bool IsLeaving => _leave.IsCancellationRequested;
+    public bool IsLeaving => Volatile.Read(ref _isLeaving);
 
     /// <summary>Share of the machine's processors since the last look, at most one a second, and the process' memory in bytes.</summary>
     public (double CpuShare, long MemoryBytes) Load
@@ -48,7 +49,11 @@ public sealed class SiloLife(TimeProvider clock) : IDisposable
     }
 
     /// <summary>Begins to leave; returns at once.</summary>
-    public void Leave() => Task.Run(_leave.Cancel); // what it sets off runs in no grain's turn
+    public void Leave()
+    {
+        Volatile.Write(ref _isLeaving, true);
+        Task.Run(_leave.Cancel); // what it sets off runs in no grain's turn
+    }
 
     /// <summary>The others have declared this silo dead, or it can do nothing more.</summary>
     public void Die(string reason)

@@ -30,7 +30,11 @@ public static class SiloServer
         using LocalModel? model = options.WorkRoles == WorkRoles.None
             ? null
             : LocalModel.Load(options.Serve.ModelFolder, options.Serve.Dtype, options.Serve.Threads, options.WorkRoles, options.Device, options.Serve.MemoryBudgetBytes);
-        await RunAsync(options, backbone, model, LocalModel.Describe(options.Serve.ModelFolder), joined, logging, stop);
+        ModelDescription description = LocalModel.Describe(options.Serve.ModelFolder);
+        using ChatService? chat = options.IsHead && options.Serve.ChatSlots is > 0 and var chatSlots
+            ? ChatService.Load(options.Serve.ModelFolder, description.Conditions.ModelRevision, options.Serve.Dtype, options.Serve.Threads, chatSlots)
+            : null;
+        await RunAsync(options with { Serve = HeadServing.WithChat(options.Serve, chat) }, backbone, model, description, joined, logging, stop);
     }
 
     /// <summary>The same with a model that is there already, for tests.</summary>
