@@ -4,6 +4,7 @@ using MetaQuery.TestKit;
 namespace MetaQuery.Models.Tests;
 
 /// <summary>The counts that the benchmark divides by, against those that PyTorch's counter gave for the reference's modules.</summary>
+[LeakCheck]
 public sealed class ModuleWorkTests
 {
     private static readonly JsonElement Models = JsonDocument.Parse(
