@@ -42,7 +42,7 @@ internal static class Telemetry
         telemetry
             .ConfigureResource(resource => resource.AddService("metaquery-farm").AddEnvironmentVariableDetector())
             .WithMetrics(metrics => metrics.AddOtlpExporter())
-            .WithTracing(tracing => tracing.AddSource("Microsoft.AspNetCore", FarmMeters.MeterName).AddOtlpExporter());
+            .WithTracing(tracing => tracing.AddAspNetCoreInstrumentation().AddSource(FarmMeters.MeterName).AddOtlpExporter()); // the framework's own spans name no path
     }
 
     public static void MapMetrics(WebApplication app, WebOptions options)
