@@ -43,7 +43,7 @@ public sealed unsafe class NativeBuffer : IDisposable
     static byte* Map(long bytes)
     {
         var address = mmap(0, (nuint)bytes, Read | Write, Private | Anonymous, -1, 0);
-        if (address == -1) throw new OutOfMemoryException($"the system has no block of {bytes} bytes");
+        if (address == -1) throw new InsufficientMemoryException($"the system has no block of {bytes} bytes");
         _ = madvise(address, (nuint)bytes, HugePages); // a hint
         return (byte*)address;
     }

@@ -16,10 +16,10 @@ namespace MetaQuery.Cli.Tests;
 /// <summary>Takes what is sent to it by OTLP, over HTTP and over gRPC, and remembers it. Payloads stay protobuf's bytes: names in them are UTF-8.</summary>
 internal sealed class Collector : IAsyncDisposable
 {
-    private readonly WebApplication app;
-    private readonly ConcurrentBag<(string Path, byte[] Body)> received;
+    private readonly WebApplication _app;
+    private readonly ConcurrentBag<(string Path, byte[] Body)> _received;
 
-    private Collector(WebApplication app, ConcurrentBag<(string Path, byte[] Body)> received) => (this.app, this.received) = (app, received);
+    private Collector(WebApplication app, ConcurrentBag<(string Path, byte[] Body)> received) => (_app, _received) = (app, received);
 
     public string HttpUrl => Address(0);
 
@@ -51,11 +51,11 @@ internal sealed class Collector : IAsyncDisposable
     }
 
     /// <summary>Whether something whose bytes hold a text has come this way.</summary>
-    public bool Has(string path, string text) => received.Any(one => one.Path == path && one.Body.AsSpan().IndexOf(Encoding.UTF8.GetBytes(text)) >= 0);
+    public bool Has(string path, string text) => _received.Any(one => one.Path == path && one.Body.AsSpan().IndexOf(Encoding.UTF8.GetBytes(text)) >= 0);
 
-    public ValueTask DisposeAsync() => app.DisposeAsync();
+    public ValueTask DisposeAsync() => _app.DisposeAsync();
 
-    private string Address(int endpoint) => app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ElementAt(endpoint);
+    private string Address(int endpoint) => _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ElementAt(endpoint);
 
     // as opentelemetry-proto's services are named; their answers have no fields that must be there
     private static void Bind(ServiceBinderBase binder, string service, UnaryServerMethod<byte[], byte[]> export)

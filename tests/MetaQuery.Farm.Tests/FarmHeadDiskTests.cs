@@ -56,7 +56,7 @@ public sealed class FarmHeadDiskTests : IDisposable
         await using ToyFarm farm = await ToyFarm.StartAsync(_work["disk/data"]);
         await using ToyWorker worker = farm.Hire();
         worker.MostImages = 7; // a shard's worth, for which as much again is missing
-        string id = (await farm.SubmitAsync(Prompts, Large)).Id;
+        string id = (await farm.SubmitAsync(["a cat", "a dog", "a cup", "a tree", "a car", "a hat"], Large)).Id; // none twice: so the first seven images come first
         await farm.UntilAsync(id, job => job.Counts.Written == 7 && farm.Head.Readiness.Reason?.Contains("the disk is full", StringComparison.Ordinal) == true);
         worker.MostImages = int.MaxValue;
         Fill(_work["disk/filler"]);

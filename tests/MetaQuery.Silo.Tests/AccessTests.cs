@@ -180,7 +180,7 @@ public sealed class AccessTests : IDisposable
         string key = Add("a", admin: false);
         var ring = new ApiKeyRing(new ApiKeyFile(_folder.Path), time);
         var told = new List<string>();
-        ring.Unreadable += told.Add;
+        ring.Unreadable += (_, reason) => told.Add(reason);
         await using FarmTestHost host = await FarmTestHost.StartAsync(keys: ring, time: time);
         await File.WriteAllTextAsync(_folder["keys.json"], "{");
         await CheckAsync(1);

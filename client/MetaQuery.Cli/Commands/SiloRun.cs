@@ -114,7 +114,7 @@ internal static class SiloRun
     private static void Die(Exception death)
     {
         Console.Error.WriteLine("farm: " + Failure.OneLine(death.Message));
-        Task.Run(() => Environment.Exit(ExitCodes.For(death)));
+        _ = Task.Run(() => Environment.Exit(ExitCodes.For(death))); // not on this thread, for which the process would wait
     }
 
     private static void CheckClustering(string? clustering, RedisFarmOptions? redis)

@@ -52,7 +52,7 @@ public sealed class SiloLife(TimeProvider clock) : IDisposable
     public void Leave()
     {
         Volatile.Write(ref _isLeaving, true);
-        Task.Run(_leave.Cancel); // what it sets off runs in no grain's turn
+        _ = Task.Run(_leave.Cancel); // what it sets off runs in no grain's turn
     }
 
     /// <summary>The others have declared this silo dead, or it can do nothing more.</summary>

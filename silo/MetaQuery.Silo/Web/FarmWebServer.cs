@@ -61,7 +61,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
         Configure(app, farm, keys, options);
         app.Lifetime.ApplicationStopping.Register(hubs.Stop);
         ILogger log = app.Services.GetRequiredService<ILogger<FarmWebServer>>();
-        keys.Unreadable += reason => KeysStay(log, reason);
+        keys.Unreadable += (_, reason) => KeysStay(log, reason);
         try
         {
             await app.StartAsync(cancellationToken);

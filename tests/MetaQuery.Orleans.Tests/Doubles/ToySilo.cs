@@ -46,7 +46,7 @@ internal sealed class ToySilo : IAsyncDisposable
         model ??= new ToyModel();
         var stop = new CancellationTokenSource();
         var joined = new TaskCompletionSource<(SiloAddress, string?)>(TaskCreationOptions.RunContinuationsAsynchronously);
-        bool computes = (roles & (SiloRoles.Mllm | SiloRoles.Dit)) != 0;
+        bool computes = (roles & (SiloRoles.Mllm | SiloRoles.Dit)) != SiloRoles.None;
         Task running = Task.Run(() => SiloServer.RunAsync(
             options, backbone, computes ? model : null, model.Description, (silo, urls) => joined.SetResult((silo, urls.Count > 0 ? urls[0] : null)), logging: null, stop.Token));
         await Task.WhenAny(running, joined.Task);

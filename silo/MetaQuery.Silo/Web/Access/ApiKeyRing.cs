@@ -26,7 +26,7 @@ public sealed class ApiKeyRing : ITenantDirectory
     }
 
     /// <summary>Told, once for each change of the file, why keys.json could not be followed: the keys stay as they were.</summary>
-    public event Action<string>? Unreadable;
+    public event EventHandler<string>? Unreadable;
 
     /// <summary>Whether everybody has to show a key: from the first key on, and also when all have been revoked or the file is gone.</summary>
     public bool AreRequired => Look().AreRequired;
@@ -76,7 +76,7 @@ public sealed class ApiKeyRing : ITenantDirectory
                 if (_complaint != exception.Message)
                 {
                     _complaint = exception.Message;
-                    Unreadable?.Invoke(exception.Message);
+                    Unreadable?.Invoke(this, exception.Message);
                 }
             }
             finally
