@@ -21,7 +21,7 @@ internal sealed class DenoiserHalf(ModelHalves halves, ImageModelInfo info) : II
 
         using ImageDenoiser passing = Create(model);
         return Denoise(passing, batch, cancellationToken);
-    });
+    }, cancellationToken);
 
     public void Dispose() => _lasting?.Dispose();
 

@@ -83,7 +83,7 @@ public sealed class LocalModel : IFarmModel, IDisposable
             Task.WhenAll(description, loading).GetAwaiter().GetResult();
             if (!alternates && halves.HasText)
             {
-                halves.Encode(encoder => Checked(encoder, description.Result.Conditions.ConditionBytes));
+                halves.Encode(encoder => Checked(encoder, description.Result.Conditions.ConditionBytes), CancellationToken.None);
             }
 
             return new LocalModel(description.Result, halves);

@@ -8,6 +8,8 @@ namespace MetaQuery.Silo;
 /// <remarks>Thread-safe: slots share the halves. Whoever waits for the other half gets it before others come back to the one that is there.</remarks>
 internal sealed class ModelHalves : IDisposable
 {
+    private const int WaitMilliseconds = 200; // after which a wait looks whether it was cancelled
+
     private readonly object _gate = new();
     private readonly Half<LoadedText> _text;
     private readonly Half<ImageModel> _image;
@@ -93,10 +95,10 @@ internal sealed class ModelHalves : IDisposable
     }
 
     /// <summary>Runs what needs the half that makes conditions; waits for it, and loads it where it is not there.</summary>
-    public T Encode<T>(Func<ConditionEncoder, T> use) => Use(_text, _image, text => use(text.Encoder));
+    public T Encode<T>(Func<ConditionEncoder, T> use, CancellationToken cancellationToken) => Use(_text, _image, text => use(text.Encoder), cancellationToken);
 
     /// <summary>Runs what needs the half that makes pictures; waits for it, and loads it where it is not there.</summary>
-    public T Denoise<T>(Func<ImageModel, T> use) => Use(_image, _text, use);
+    public T Denoise<T>(Func<ImageModel, T> use, CancellationToken cancellationToken) => Use(_image, _text, use, cancellationToken);
 
     public void Dispose()
     {
@@ -104,13 +106,13 @@ internal sealed class ModelHalves : IDisposable
         _image.Release();
     }
 
-    private T Use<TWanted, TOther, T>(Half<TWanted> wanted, Half<TOther> other, Func<TWanted, T> use)
+    private T Use<TWanted, TOther, T>(Half<TWanted> wanted, Half<TOther> other, Func<TWanted, T> use, CancellationToken cancellationToken)
         where TWanted : class, IDisposable
         where TOther : class, IDisposable
     {
         lock (_gate)
         {
-            Enter(wanted, other);
+            Enter(wanted, other, cancellationToken);
         }
 
         try
@@ -127,7 +129,7 @@ internal sealed class ModelHalves : IDisposable
         }
     }
 
-    private void Enter<TWanted, TOther>(Half<TWanted> wanted, Half<TOther> other)
+    private void Enter<TWanted, TOther>(Half<TWanted> wanted, Half<TOther> other, CancellationToken cancellationToken)
         where TWanted : class, IDisposable
         where TOther : class, IDisposable
     {
@@ -138,7 +140,8 @@ internal sealed class ModelHalves : IDisposable
             {
                 while (wanted.Value is null ? other.Users > 0 : other.Waiting > 0 && wanted.Users > 0)
                 {
-                    Monitor.Wait(_gate);
+                    Monitor.Wait(_gate, WaitMilliseconds);
+                    cancellationToken.ThrowIfCancellationRequested();
                 }
             }
             finally

@@ -72,7 +72,7 @@ internal static class SiloRun
                         Threads = perSlot,
                         ChatSlots = result.GetValue(chatSlots),
                         MemoryBudgetBytes = result.GetValue(budget),
-                        Slots = result.GetValue(slots) ?? (place == "cpu" ? LocalModel.DefaultSlots(perSlot) : 1),
+                        Slots = result.GetValue(slots) ?? (place == "cpu" && result.GetValue(budget) is null ? LocalModel.DefaultSlots(perSlot) : 1), // slots turn by themselves here, the halves are all slots'
                         MaxQueuedImages = result.GetValue(queued),
                         KeepDataSets = result.GetValue(keep) is { } days ? TimeSpan.FromDays(days) : null,
                         CacheMemoryBytes = result.GetValue(memory) * Mebibyte ?? standard.CacheMemoryBytes,

@@ -106,6 +106,7 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
     public async IAsyncEnumerable<JobEvent> WatchAsync(JobReference job, string? lastEventId, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         long lostAt = 0;
+        bool isOver = false;
         while (true)
         {
             IAsyncEnumerator<JobEvent> events = Job(job).WatchAsync(job.Tenant, lastEventId).GetAsyncEnumerator(cancellationToken);
@@ -131,14 +132,20 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
                 if (hasNext)
                 {
                     lastEventId = events.Current.Id;
+                    isOver = JobLifecycle.IsFinal(events.Current.Job.State);
                     yield return events.Current;
                 }
             }
 
             await EndAsync(events);
-            if (!hasNext)
+            if (!hasNext && isOver)
             {
                 yield break;
+            }
+
+            if (!hasNext)
+            {
+                lastEventId = null; // the head went to another silo, which knows none of this one's events
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(200), cancellationToken);

@@ -39,7 +39,8 @@ internal sealed partial class Dispatcher
                 var touched = new HashSet<JobSession>();
                 foreach (ReceivedReport report in reports)
                 {
-                    await TryOnDiskAsync(() => Take(report, touched)).ConfigureAwait(false);
+                    JobSession? session = report is { Outcome: DenoisedOutcome, Item: DenoiseItem item } ? Find(item.JobId) : null;
+                    await TryOnDiskAsync(() => Take(report, touched), session).ConfigureAwait(false);
                 }
 
                 await SettleAsync(touched).ConfigureAwait(false);

@@ -11,12 +11,20 @@ internal sealed class PictureShelf(PictureFolder folder)
     /// <param name="jobFolders">Of all jobs.</param>
     public void Count(IEnumerable<string> jobFolders)
     {
+        bool isWhole = true;
         foreach (string job in jobFolders)
         {
-            Hold(HashesOf(job));
+            HashSet<string>? hashes = HashesOf(job);
+            isWhole &= hashes is not null;
+            Hold(hashes ?? []);
         }
 
         folder.RemoveLeftovers();
+        if (!isWhole)
+        {
+            return; // what an index that cannot be read names is not known: the next start removes what is too much
+        }
+
         foreach (string sha256 in folder.List().Where(sha256 => !_holders.ContainsKey(sha256)).ToList())
         {
             folder.Remove(sha256);
@@ -27,9 +35,10 @@ internal sealed class PictureShelf(PictureFolder folder)
     public Intake Begin() => new(this);
 
     /// <summary>A job is deleted; its folder is still there.</summary>
-    public void Release(string jobFolder) => Release(HashesOf(jobFolder));
+    public void Release(string jobFolder) => Release(HashesOf(jobFolder) ?? []);
 
-    private static HashSet<string> HashesOf(string jobFolder)
+    /// <returns>Null where the index cannot be read.</returns>
+    private static HashSet<string>? HashesOf(string jobFolder)
     {
         try
         {
@@ -37,7 +46,7 @@ internal sealed class PictureShelf(PictureFolder folder)
         }
         catch (Data.PromptFileException)
         {
-            return []; // the job fails by it when it is opened, with this reason
+            return null; // the job fails by it when it is opened, with this reason
         }
     }
 
@@ -86,7 +95,7 @@ internal sealed class PictureShelf(PictureFolder folder)
         }
 
         /// <summary>The job is promised: it holds what its index names from now on.</summary>
-        public void HandOver(string jobFolder) => _held.ExceptWith(HashesOf(jobFolder));
+        public void HandOver(string jobFolder) => _held.ExceptWith(HashesOf(jobFolder) ?? [.. _held]);
 
         public void Dispose()
         {

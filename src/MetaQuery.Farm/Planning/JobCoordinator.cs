@@ -127,7 +127,7 @@ internal sealed class JobCoordinator
             }
 
             long position = _items.Position(prompt.Line, sample);
-            if (!_isSettled(position) && !_handedOutBefore.Contains(position))
+            if (!_isSettled(position) && !_handedOutBefore.Contains(position) && !_out.ContainsKey(position)) // out: made again before its line was read
             {
                 DenoiseItem item = _items.Denoise(prompt.Line, sample, prompt.Keys);
                 _out.Add(position, item);

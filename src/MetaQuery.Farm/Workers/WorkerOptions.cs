@@ -24,8 +24,8 @@ public sealed record WorkerOptions
     /// <summary>How long one call for work waits where there is none.</summary>
     public TimeSpan LeaseWait { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>Longest time of a batch whose items state none.</summary>
-    public TimeSpan BatchLimit { get; init; } = TimeSpan.FromMinutes(10);
+    /// <summary>Longest time of a batch whose items state none: a batch of the largest models takes hours on a few processor cores (docs/models.md).</summary>
+    public TimeSpan BatchLimit { get; init; } = TimeSpan.FromHours(6);
 
     /// <summary>How often it looks for items that must run alone.</summary>
     public TimeSpan AloneEvery { get; init; } = TimeSpan.FromSeconds(2);
