@@ -35,6 +35,15 @@ public sealed class RuleTests
         Assert.Equal(chosen, HeadRule.Choose(silos, known: null));
     }
 
+    [Theory]
+    [InlineData("a", false, 0, false)] // its own
+    [InlineData("a", true, 4, false)]
+    [InlineData("b", false, 0, true)] // the other waits for what this one holds
+    [InlineData("b", true, 5, true)]
+    [InlineData("b", true, 3, false)] // a word from before this one's head
+    public void A_head_is_let_go_when_its_grain_speaks_from_another_silo(string silo, bool isRunning, long epoch, bool isReplaced) =>
+        Assert.Equal(isReplaced, HeadRule.IsReplaced("a", 4, new HeadStanding(silo, isRunning, IsReady: isRunning, Reason: null, epoch)));
+
     [Fact]
     public void Without_a_silo_of_the_role_there_is_no_head()
     {

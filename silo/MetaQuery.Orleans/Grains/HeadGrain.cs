@@ -5,6 +5,8 @@ using Orleans.Placement;
 namespace MetaQuery.Orleans;
 
 /// <summary>The one activation that says where the head is; the head itself is its silo's <see cref="HeadHost"/>.</summary>
+/// <remarks>The head does not end with an activation: the next one mostly comes up on the same silo, and finds it at work. Where it comes up elsewhere, this silo's
+/// <see cref="HeadKeeper"/> hears so within a second.</remarks>
 [HeadPlacement]
 [Immovable(ImmovableKind.Any)]
 [KeepAlive]

@@ -86,13 +86,19 @@ internal sealed class JobGrain(
 
     public async IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId)
     {
-        IAsyncEnumerator<JobEvent> events = (await Ask(head => Task.FromResult(head.WatchAsync(Reference(tenant), lastEventId, CancellationToken.None)))).GetAsyncEnumerator();
+        FarmHead asked = await Ask(Task.FromResult);
+        IAsyncEnumerator<JobEvent> events = asked.WatchAsync(Reference(tenant), lastEventId, CancellationToken.None).GetAsyncEnumerator();
         await using (events)
         {
             while (await NextAsync(events))
             {
                 yield return events.Current;
             }
+        }
+
+        if (!heads.Has(asked))
+        {
+            throw new GrainFaultException(GrainFault.Unavailable, "the head has left this silo"); // its events ended, not the job
         }
     }
 

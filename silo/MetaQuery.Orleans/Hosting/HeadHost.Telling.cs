@@ -15,36 +15,36 @@ internal sealed partial class HeadHost
         var told = new Dictionary<string, JobState>(StringComparer.Ordinal);
         bool hasRules = false;
         string? complaint = null;
-        while (!_stop.IsCancellationRequested)
+        while (!running.Stop.IsCancellationRequested)
         {
             try
             {
                 JobPage page = await running.Head.ListAsync(new JobQuery(null, MostJobs, States: Unfinished), CancellationToken.None);
                 if (!hasRules)
                 {
-                    await ReadRulesAsync(page);
+                    await ReadRulesAsync(page, running.Stop);
                     hasRules = true;
                 }
 
-                await TellAsync(running.Head, page, told);
+                await TellAsync(running, page, told);
                 complaint = null;
             }
 #pragma warning disable CA1031 // Redis or a silo is away: the journal has all of it, and the next round tells it again
             catch (Exception exception)
 #pragma warning restore CA1031
             {
-                if (complaint != exception.Message && !_stop.IsCancellationRequested)
+                if (complaint != exception.Message && !running.Stop.IsCancellationRequested)
                 {
                     complaint = exception.Message;
                     Untold(_log, exception.Message.ReplaceLineEndings(" "));
                 }
             }
 
-            await Task.Delay(TellEvery, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(TellEvery, running.Stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
-    private async Task TellAsync(FarmHead head, JobPage page, Dictionary<string, JobState> told)
+    private async Task TellAsync(Running running, JobPage page, Dictionary<string, JobState> told)
     {
         var open = new HashSet<string>(StringComparer.Ordinal);
         foreach (JobView job in page.Jobs)
@@ -52,7 +52,7 @@ internal sealed partial class HeadHost
             open.Add(job.Id);
             if (!told.TryGetValue(job.Id, out JobState state) || state != job.State)
             {
-                await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job));
+                await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, running.Epoch)).WaitAsync(running.Stop); // who is to let go waits for no grain
                 told[job.Id] = job.State;
             }
         }
@@ -62,11 +62,11 @@ internal sealed partial class HeadHost
             IJobGrain grain = _grains.GetGrain<IJobGrain>(id);
             try
             {
-                await grain.AdoptAsync(TicketOf(await head.GetAsync(new JobReference(id, Tenant: null), CancellationToken.None)));
+                await grain.AdoptAsync(TicketOf(await running.Head.GetAsync(new JobReference(id, Tenant: null), CancellationToken.None), running.Epoch)).WaitAsync(running.Stop);
             }
             catch (JobNotFoundException)
             {
-                await grain.ForgetAsync();
+                await grain.ForgetAsync().WaitAsync(running.Stop);
             }
 
             told.Remove(id);
@@ -74,11 +74,11 @@ internal sealed partial class HeadHost
     }
 
     /// <summary>A new head asks the tenants' grains once; from then on they tell it.</summary>
-    private async Task ReadRulesAsync(JobPage page)
+    private async Task ReadRulesAsync(JobPage page, CancellationToken stop)
     {
         foreach (string tenant in page.Jobs.Select(job => job.Tenant).Distinct(StringComparer.Ordinal))
         {
-            _tenants.Tell(tenant, await _grains.GetGrain<ITenantGrain>(tenant).GetRulesAsync());
+            _tenants.Tell(tenant, await _grains.GetGrain<ITenantGrain>(tenant).GetRulesAsync().WaitAsync(stop));
         }
     }
 

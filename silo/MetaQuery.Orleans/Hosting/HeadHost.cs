@@ -13,7 +13,8 @@ public sealed record HeadSettings(ModelDescription Model, HeadOptions Options);
 /// <summary>This silo's place for the farm's head: takes the data folder, starts <see cref="FarmHead"/> on threads of its own, and tells the jobs' grains of it.</summary>
 /// <remarks>
 /// <see cref="HeadGrain"/> decides where the head is; the folder's lock and the head's name in Redis decide that it is one. A silo that takes over waits for the lock:
-/// it is free as soon as the process before is dead.
+/// it is free as soon as the process before is dead. Where <see cref="HeadGrain"/> comes up on another silo though this one lives, <see cref="HeadKeeper"/> hears of it
+/// and the head is let go; it may come back later: each time that it is here is a run of its own.
 /// </remarks>
 internal sealed partial class HeadHost : IAsyncDisposable
 {
@@ -28,10 +29,9 @@ internal sealed partial class HeadHost : IAsyncDisposable
     private readonly IGrainFactory _grains;
     private readonly ILogger<HeadHost> _log;
     private readonly Lock _gate = new();
-    private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource<Exception> _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly AnswerBook<JobView> _submissions = new(AnswersKept);
-    private Task? _running;
+    private HeadRun? _run; // one at a time: the next begins when this one has given everything back
     private Running? _head;
     private string? _trouble;
     private bool _isLeaving;
@@ -60,7 +60,12 @@ internal sealed partial class HeadHost : IAsyncDisposable
                 throw new GrainFaultException(GrainFault.Unavailable, $"silo {_silo} {(_settings is null ? "has not the role head" : "is leaving")}");
             }
 
-            _running ??= Task.Run(RunAsync);
+            _run ??= Begin();
+            if (_run.Stop.IsCancellationRequested)
+            {
+                return new HeadStanding(_silo, IsRunning: false, IsReady: false, "the head is being let go on this silo", 0);
+            }
+
             if (_head is not { } running)
             {
                 return new HeadStanding(_silo, IsRunning: false, IsReady: false, _trouble ?? "the head is starting", 0);
@@ -73,22 +78,24 @@ internal sealed partial class HeadHost : IAsyncDisposable
 
     /// <summary>The head, where it runs here.</summary>
     /// <exception cref="GrainFaultException">It is elsewhere, or not yet there.</exception>
-    public FarmHead Require() => Volatile.Read(ref _head)?.Head ?? throw new GrainFaultException(GrainFault.Unavailable, _trouble ?? "the head is starting, or on another silo");
+    public FarmHead Require() => Volatile.Read(ref _head)?.Head ?? throw Absent();
 
     /// <summary>Whether it runs here.</summary>
     public bool IsRunning => Volatile.Read(ref _head) is not null;
 
+    /// <summary>Whether this head still runs here.</summary>
+    public bool Has(FarmHead head) => Volatile.Read(ref _head)?.Head == head;
+
     /// <summary>What a job's grain is told of a job.</summary>
-    public JobTicket TicketOf(JobView job) => new(
-        job.Id, job.Tenant, job.Name, job.Priority, job.State, job.Counts.Prompts, job.Counts.Images, _silo, Volatile.Read(ref _head)?.Epoch ?? 0, job.CreatedAt);
+    public JobTicket TicketOf(JobView job) => TicketOf(job, Volatile.Read(ref _head)?.Epoch ?? 0);
 
     /// <summary>Takes a submission once for each ticket, and waits some seconds for what becomes of it.</summary>
     public async Task<SubmitAnswer> SubmitAsync(Guid ticket, JobSubmission submission, TenantRules? rules)
     {
-        FarmHead head = Require();
+        Running here = Volatile.Read(ref _head) ?? throw Absent();
         _tenants.Tell(submission.Tenant, rules);
-        Task<JobView> answer = _submissions.Once(ticket, () => SubmitAsync(head, submission));
-        await Task.WhenAny(answer, Task.Delay(SubmitPatience, _stop.Token));
+        Task<JobView> answer = _submissions.Once(ticket, () => SubmitAsync(here, submission));
+        await Task.WhenAny(answer, Task.Delay(SubmitPatience, here.Stop)); // let go meanwhile: pending, and the next head is asked
         return new SubmitAnswer(answer.IsCompleted ? await answer : null);
     }
 
@@ -97,51 +104,61 @@ internal sealed partial class HeadHost : IAsyncDisposable
     /// <summary>Lets the head go, for another silo to go on with: nothing is begun here any more.</summary>
     public async Task LeaveAsync()
     {
-        Task? running;
         lock (_gate)
         {
             _isLeaving = true;
-            running = _running;
         }
 
-        await _stop.CancelAsync();
-        if (running is not null)
-        {
-            await running;
-        }
+        await LetGoAsync();
     }
 
-    public async ValueTask DisposeAsync()
+    /// <summary>Takes down where the head stands, as its grain says: where that is another silo, what runs or waits here lets the folder go, or the other waits for it for ever.</summary>
+    public Task HearAsync(HeadStanding standing) => HeadRule.IsReplaced(_silo, Volatile.Read(ref _head)?.Epoch ?? 0, standing) ? LetGoAsync() : Task.CompletedTask;
+
+    public async ValueTask DisposeAsync() => await LeaveAsync();
+
+    private GrainFaultException Absent() => new(GrainFault.Unavailable, _trouble ?? "the head is starting, or on another silo");
+
+    private JobTicket TicketOf(JobView job, long epoch) => new(
+        job.Id, job.Tenant, job.Name, job.Priority, job.State, job.Counts.Prompts, job.Counts.Images, _silo, epoch, job.CreatedAt);
+
+    private HeadRun Begin()
     {
-        await LeaveAsync();
-        _stop.Dispose();
+        var stop = new CancellationTokenSource(); // never disposed: it has no timer, and may be cancelled after its run has ended
+        return new HeadRun(stop, Task.Run(() => RunAsync(stop.Token))); // its end takes the gate, and so comes after this is written down
     }
 
-    private async Task<JobView> SubmitAsync(FarmHead head, JobSubmission submission)
+    /// <summary>Stops the head that runs or waits here, and gives the folder back; nothing where there is none.</summary>
+    private async Task LetGoAsync()
+    {
+        if (Volatile.Read(ref _run) is { } run)
+        {
+            await run.Stop.CancelAsync();
+            await run.Ended;
+        }
+    }
+
+    private async Task<JobView> SubmitAsync(Running here, JobSubmission submission)
     {
         JobSubmission opened = Uploads.Open(submission);
         await using Stream? prompts = opened.Prompts;
-        JobView job = await head.SubmitAsync(opened, CancellationToken.None);
+        JobView job = await here.Head.SubmitAsync(opened, CancellationToken.None);
         if (job.Kind == JobKind.DataSet) // the answer to a request dies with whoever waits for it
         {
-            await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job));
+            await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, here.Epoch));
         }
 
         return job;
     }
 
-    private async Task RunAsync()
+    private async Task RunAsync(CancellationToken stop)
     {
         try
         {
-            while (await TryStartAsync() is not { } running)
+            if (await StartAsync(stop) is { } here)
             {
-                await Task.Delay(TryAgain, _stop.Token);
+                await ServeAsync(here);
             }
-        }
-        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
-        {
-            return; // it leaves before it had a head
         }
 #pragma warning disable CA1031 // handed to whoever runs the silo
         catch (Exception exception)
@@ -149,13 +166,41 @@ internal sealed partial class HeadHost : IAsyncDisposable
         {
             _trouble = exception.Message;
             _broken.TrySetResult(exception);
-            return;
+            return; // no other run begins here: the process should end
         }
 
-        Running here = _head!;
+        lock (_gate)
+        {
+            (_run, _trouble) = (null, null);
+        }
+    }
+
+    /// <returns>Null where it is let go before it had a head.</returns>
+    private async Task<Running?> StartAsync(CancellationToken stop)
+    {
+        try
+        {
+            while (true)
+            {
+                if (await TryStartAsync(stop) is { } running)
+                {
+                    return running;
+                }
+
+                await Task.Delay(TryAgain, stop);
+            }
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            return null;
+        }
+    }
+
+    private async Task ServeAsync(Running here)
+    {
         Started(_log, here.Epoch, _silo);
         Task told = TellAsync(here);
-        Task ended = Task.Delay(Timeout.Infinite, _stop.Token);
+        Task ended = Task.Delay(Timeout.Infinite, here.Stop);
         await Task.WhenAny(here.Head.Broken, ended);
         if (here.Head.Broken.IsCompleted)
         {
@@ -163,13 +208,14 @@ internal sealed partial class HeadHost : IAsyncDisposable
         }
 
         await ended.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // a broken head answers what it knows until the process ends
-        await told;
         Volatile.Write(ref _head, null);
+        await told;
         await here.DisposeAsync();
+        LetGo(_log, here.Epoch, _silo);
     }
 
     /// <returns>Null where something is in the way that may pass.</returns>
-    private async Task<Running?> TryStartAsync()
+    private async Task<Running?> TryStartAsync(CancellationToken stop)
     {
         (ModelDescription model, HeadOptions options) = _settings!;
         IWorkFeed? feed = null;
@@ -180,7 +226,7 @@ internal sealed partial class HeadHost : IAsyncDisposable
             try
             {
                 epoch = HeadEpoch.Next(folder);
-                feed = await _backbone.OpenFeedAsync(folder, _stop.Token);
+                feed = await _backbone.OpenFeedAsync(folder, stop);
             }
             catch
             {
@@ -188,8 +234,8 @@ internal sealed partial class HeadHost : IAsyncDisposable
                 throw;
             }
 
-            FarmHead head = await FarmHead.StartAsync(model, feed, _backbone.Registry, options, folder, _stop.Token); // gives the folder back where it fails
-            var running = new Running(head, feed, epoch);
+            FarmHead head = await FarmHead.StartAsync(model, feed, _backbone.Registry, options, folder, stop); // gives the folder back where it fails
+            var running = new Running(head, feed, epoch, stop);
             feed = null;
             Volatile.Write(ref _head, running);
             _trouble = null;
@@ -221,7 +267,12 @@ internal sealed partial class HeadHost : IAsyncDisposable
     [LoggerMessage(2, LogLevel.Warning, "the head cannot start yet: {Reason}")]
     private static partial void Waits(ILogger log, string reason);
 
-    private sealed record Running(FarmHead Head, IWorkFeed Feed, long Epoch) : IAsyncDisposable
+    [LoggerMessage(4, LogLevel.Information, "head {Epoch} is let go by silo {Silo}")]
+    private static partial void LetGo(ILogger log, long epoch, string silo);
+
+    private sealed record HeadRun(CancellationTokenSource Stop, Task Ended);
+
+    private sealed record Running(FarmHead Head, IWorkFeed Feed, long Epoch, CancellationToken Stop) : IAsyncDisposable
     {
         public async ValueTask DisposeAsync()
         {

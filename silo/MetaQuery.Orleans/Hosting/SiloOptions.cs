@@ -35,6 +35,9 @@ public sealed record SiloOptions
     /// <summary>Called at once where the others declare this silo dead, since they have its work by then: the command ends its process.</summary>
     public Action<Exception>? OnDeath { get; init; }
 
+    /// <summary>For tests: the silo's parts, before it starts.</summary>
+    internal Action<IServiceProvider>? Built { get; init; }
+
     internal WorkRoles WorkRoles =>
         (Roles.HasFlag(SiloRoles.Mllm) ? WorkRoles.Mllm : WorkRoles.None) | (Roles.HasFlag(SiloRoles.Dit) ? WorkRoles.Dit : WorkRoles.None);
 

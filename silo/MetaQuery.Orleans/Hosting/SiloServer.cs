@@ -62,6 +62,7 @@ public static class SiloServer
         using IHost host = Build(options, parts, logging);
         var life = host.Services.GetRequiredService<SiloLife>();
         life.OnDeath = options.OnDeath;
+        options.Built?.Invoke(host.Services);
         await StartAsync(host, options, stop);
         try
         {

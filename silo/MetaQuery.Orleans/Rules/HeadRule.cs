@@ -32,6 +32,17 @@ public static class HeadRule
         return oldest?.Address;
     }
 
+    /// <summary>Whether what runs or waits on a silo must be let go after a word of the head's grain.</summary>
+    /// <param name="silo">The silo that heard it.</param>
+    /// <param name="epoch">Of the head that runs there; 0 where none does.</param>
+    /// <param name="standing">The word.</param>
+    /// <returns>False for a word from before: a head of a lower number, somewhere else, was there before the one that runs here.</returns>
+    public static bool IsReplaced(string silo, long epoch, HeadStanding standing)
+    {
+        ArgumentNullException.ThrowIfNull(standing);
+        return standing.Silo != silo && (!standing.IsRunning || standing.Epoch > epoch);
+    }
+
     // a silo's generation is the second it started in
     private static bool IsOlder(SiloAddress one, SiloAddress other) =>
         one.Generation != other.Generation

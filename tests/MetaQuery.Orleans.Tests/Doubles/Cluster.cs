@@ -62,10 +62,10 @@ public sealed class Cluster : IAsyncLifetime
     }
 
     /// <summary>A job whose pictures are not made before it is let go.</summary>
-    internal async Task<RunningJob> HoldAsync()
+    internal async Task<RunningJob> HoldAsync(JobRequest? request = null)
     {
         _gate.Reset();
-        Job job = await _silos[0].Client.CreateJobAsync(new JobRequest { Prompts = ["held"], ImagesPerPrompt = 4 });
+        Job job = await _silos[0].Client.CreateJobAsync(request ?? new JobRequest { Prompts = ["held"], ImagesPerPrompt = 4 });
         await Until.Async(() => _silos[0].Client.GetJobAsync(job.Id), seen => seen.State == "running", "the job to run");
         return new RunningJob(job.Id, _gate);
     }

@@ -4,6 +4,7 @@ using MetaQuery.Redis;
 using MetaQuery.Silo.Hosting;
 using MetaQuery.Silo.Web;
 using MetaQuery.TestKit;
+using Microsoft.Extensions.DependencyInjection;
 using Orleans.Runtime;
 
 namespace MetaQuery.Orleans.Tests.Doubles;
@@ -14,9 +15,9 @@ internal sealed class ToySilo : IAsyncDisposable
     private readonly CancellationTokenSource _stop;
     private readonly IFarmBackbone _backbone;
 
-    private ToySilo(CancellationTokenSource stop, IFarmBackbone backbone, Task running, SiloAddress address, string? url)
+    private ToySilo(CancellationTokenSource stop, IFarmBackbone backbone, Task running, SiloAddress address, string? url, HeadWhereabouts whereabouts)
     {
-        (_stop, _backbone, Running, Address) = (stop, backbone, running, address);
+        (_stop, _backbone, Running, Address, Whereabouts) = (stop, backbone, running, address, whereabouts);
         Client = url is null ? null! : new FarmClient(new Uri(url), key: null);
     }
 
@@ -25,20 +26,28 @@ internal sealed class ToySilo : IAsyncDisposable
 
     public SiloAddress Address { get; }
 
+    /// <summary>What this silo believes of the head's place.</summary>
+    public HeadWhereabouts Whereabouts { get; }
+
     public string Id => Address.ToParsableString();
 
     /// <summary>Of its web API; null without the role <c>head</c>.</summary>
     public FarmClient Client { get; }
 
     /// <param name="redis">Null for localhost clustering.</param>
-    public static async Task<ToySilo> StartAsync(RealRedis? redis, string dataFolder, SiloRoles roles = SiloRoles.All, int slots = 1, ToyModel? model = null)
+    /// <param name="membership">Null for the times of the command.</param>
+    public static async Task<ToySilo> StartAsync(
+        RealRedis? redis, string dataFolder, SiloRoles roles = SiloRoles.All, int slots = 1, ToyModel? model = null, MembershipTimes? membership = null)
     {
         var farm = redis is null ? null : new RedisFarmOptions { Redis = RedisOptions.Parse(redis.Address), DataFolder = dataFolder, LeaseTime = TimeSpan.FromSeconds(10) };
         IFarmBackbone backbone = farm is null ? new MemoryBackbone(Path.Combine(dataFolder, "conditions"), 1 << 30) : new RedisBackbone(await RedisFarm.ConnectAsync(farm, CancellationToken.None));
+        IServiceProvider? services = null;
         var options = new SiloOptions
         {
             Redis = farm,
             Roles = roles,
+            Membership = membership ?? new MembershipTimes(),
+            Built = built => services = built,
             SiloPort = RealRedis.FreePort(),
             GatewayPort = RealRedis.FreePort(),
             Serve = new ServeOptions { DataFolder = dataFolder, ModelFolder = "toy", Slots = slots, Web = new WebOptions { Urls = ["http://127.0.0.1:0"] } },
@@ -57,7 +66,7 @@ internal sealed class ToySilo : IAsyncDisposable
         }
 
         (SiloAddress address, string? url) = await joined.Task;
-        return new ToySilo(stop, backbone, running, address, url);
+        return new ToySilo(stop, backbone, running, address, url, services!.GetRequiredService<HeadWhereabouts>());
     }
 
     /// <summary>As SIGTERM does.</summary>
