@@ -38,19 +38,21 @@ public sealed class ImageDenoiserTests
     [InlineData(true, ScalarType.BFloat16)]
     public void An_image_has_the_same_bytes_alone_in_any_batch_and_at_any_position(bool fused, ScalarType dtype)
     {
+        // a processor without bfloat16 instructions takes seconds for a step
+        ImageBatch Of(params ImageRow[] rows) => new(64, 64, dtype == ScalarType.BFloat16 ? 1 : 3, 5, rows);
         using var model = Load(fused, dtype);
         using var denoiser = new ImageDenoiser(model);
         var wanted = Row(prompt: 1, seed: 42);
-        var alone = denoiser.Denoise(Batch(5, wanted))[0].Pixels;
-        var first = denoiser.Denoise(Batch(5, wanted, Row(2, 1), Row(3, 2, guidance: 2)))[0].Pixels;
-        var last = denoiser.Denoise(Batch(5, Row(4, 9), Row(1, 7), Row(2, 42), Row(5, 1), wanted))[4].Pixels;
+        var alone = denoiser.Denoise(Of(wanted))[0].Pixels;
+        var first = denoiser.Denoise(Of(wanted, Row(2, 1), Row(3, 2, guidance: 2)))[0].Pixels;
+        var last = denoiser.Denoise(Of(Row(4, 9), Row(1, 7), Row(2, 42), Row(5, 1), wanted))[4].Pixels;
         using var another = new ImageDenoiser(model);
         Assert.Equal(alone, first);
         Assert.Equal(alone, last);
-        Assert.Equal(alone, another.Denoise(Batch(5, wanted))[0].Pixels);
-        Assert.NotEqual(alone, denoiser.Denoise(Batch(5, Row(1, 43)))[0].Pixels);
-        Assert.NotEqual(alone, denoiser.Denoise(Batch(5, Row(2, 42)))[0].Pixels);
-        Assert.NotEqual(alone, denoiser.Denoise(Batch(5, Row(1, 42, guidance: 4.4f)))[0].Pixels);
+        Assert.Equal(alone, another.Denoise(Of(wanted))[0].Pixels);
+        Assert.NotEqual(alone, denoiser.Denoise(Of(Row(1, 43)))[0].Pixels);
+        Assert.NotEqual(alone, denoiser.Denoise(Of(Row(2, 42)))[0].Pixels);
+        Assert.NotEqual(alone, denoiser.Denoise(Of(Row(1, 42, guidance: 4.4f)))[0].Pixels);
     }
 
     /// <summary>The way an accelerator goes, on the CPU: latents never leave the device between two steps. The same sums in batches of another height

@@ -32,6 +32,12 @@ inline Lanes load(const BFloat16* p) {
     return (Lanes)word;
 }
 
+// The first or the second value of each of sixteen pairs: a bfloat16 is the upper half of its float.
+inline Lanes load_of_pairs(const BFloat16* pairs, bool second) {
+    WordLanes word; std::memcpy(&word, pairs, sizeof word);
+    return (Lanes)(second ? word & 0xffff0000u : word << 16);
+}
+
 // Round to nearest even, as libtorch does; a NaN stays one because its mantissa's top bit is set by the or.
 inline void store(BFloat16* p, Lanes v) {
     WordLanes word = (WordLanes)v;

@@ -88,10 +88,10 @@ template <class T, class W> void tile_portable(const Rows& from, long start, con
                 for (long i = 0; i < 4; i++)
                     row[i] = reinterpret_cast<const T*>(base + (start + (first + i < count ? first + i : first)) * from.lda);
                 for (long step = 0; step < from.k; step++) {
-                    const W* b = weights + (step / pair * kPanel + half) * pair + step % pair;
+                    const W* b = weights + (step / pair * kPanel + half) * pair;
                     Lanes column;
                     if constexpr (pair == 1) column = load(b);
-                    else for (long c = 0; c < kLanes; c++) column[c] = widen(b[c * pair]);
+                    else column = load_of_pairs(b, step % 2 != 0);
                     for (int i = 0; i < 4; i++) total[i] += column * widen(row[i][step]);
                 }
                 weights += (from.k + pair - 1) / pair * pair * kPanel;
