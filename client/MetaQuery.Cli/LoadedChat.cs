@@ -1,4 +1,5 @@
 using MetaQuery.Pipelines;
+using MetaQuery.Silo;
 using TorchSharp;
 
 namespace MetaQuery.Cli;
@@ -7,11 +8,11 @@ namespace MetaQuery.Cli;
 internal static class LoadedChat
 {
     public static IEnumerable<string> Ask(
-        string folder, string? dtype, int threads, ChatOptions options, string question, IReadOnlyList<PromptImage> images, CancellationToken stop)
+        string folder, string? dtype, int threads, string device, ChatOptions options, string question, IReadOnlyList<PromptImage> images, CancellationToken stop)
     {
         torch.set_num_threads(threads);
         MetaQueryModelFolder opened = MetaQueryModelFolder.Open(folder);
-        using ChatModel model = ChatModel.Load(opened, dtype == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32);
+        using ChatModel model = LocalModel.LoadChat(opened, dtype, device);
         if (images.Count > 0 && !model.ReadsImages)
         {
             throw new PipelineException($"{folder}: its language model reads no pictures; --image needs one with Qwen2.5-VL or LLaVA-OneVision");

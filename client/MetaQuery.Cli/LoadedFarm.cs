@@ -12,17 +12,15 @@ internal sealed class LoadedFarm : IDisposable
 
     public EmbeddedFarm Embedded { get; }
 
-    /// <summary>Slots where none are asked for: what fills this machine.</summary>
-    public static int DefaultSlots(int threads) => LocalModel.DefaultSlots(threads);
-
     /// <summary>What <see cref="Load"/> would load.</summary>
-    public static ModelDescription Describe(string folder, string? dtype) => LocalModel.Describe(folder, dtype ?? LocalModel.DefaultDtype);
+    public static ModelDescription Describe(string folder, string dtype) => LocalModel.Describe(folder, dtype);
 
-    /// <param name="dtype">float32, bfloat16, or null for the faster on this machine.</param>
+    /// <param name="dtype">float32, bfloat16, or null for the faster on this machine and device.</param>
     /// <param name="threads">Threads of each slot.</param>
+    /// <param name="device">cpu, cuda or cuda:1.</param>
     /// <param name="memoryBudgetBytes">What the process may take; null for no limit.</param>
-    public static LoadedFarm Load(string folder, string? dtype, int threads, long? memoryBudgetBytes) =>
-        new(LocalModel.Load(folder, dtype, threads, memoryBudgetBytes: memoryBudgetBytes));
+    public static LoadedFarm Load(string folder, string? dtype, int threads, string device, long? memoryBudgetBytes) =>
+        new(LocalModel.Load(folder, dtype, threads, device: device, memoryBudgetBytes: memoryBudgetBytes));
 
     public void Dispose() => model.Dispose();
 }

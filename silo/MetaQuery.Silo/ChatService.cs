@@ -4,7 +4,6 @@ using System.Threading.RateLimiting;
 using MetaQuery.Farm;
 using MetaQuery.Kernels;
 using MetaQuery.Pipelines;
-using TorchSharp;
 
 namespace MetaQuery.Silo;
 
@@ -45,9 +44,9 @@ public sealed class ChatService : IDisposable
     /// <exception cref="PipelineException">The checkpoint has no output head.</exception>
     public static ChatService Load(string path, string revision, string? dtype, int threads, int slots)
     {
-        dtype ??= LocalModel.DefaultDtype;
+        dtype ??= LocalModel.DefaultDtype();
         TorchRuntime.SetThreads(threads);
-        ChatModel model = ChatModel.Load(MetaQueryModelFolder.Open(path), dtype == "bfloat16" ? torch.ScalarType.BFloat16 : torch.ScalarType.Float32);
+        ChatModel model = LocalModel.LoadChat(MetaQueryModelFolder.Open(path), dtype);
         try
         {
             using ChatSession session = model.NewSession(); // says now what every question would be told

@@ -26,13 +26,16 @@ public sealed class LocalModel : IFarmModel, IDisposable
     /// <summary>Whether both halves are in memory now.</summary>
     internal bool HoldsBoth => _halves.HoldsBoth;
 
-    /// <summary>The dtype that is faster here: bfloat16 where the processor multiplies its tiles, else float32.</summary>
-    public static string DefaultDtype => RawKernels.Features.HasFlag(KernelFeatures.AmxBFloat16) ? "bfloat16" : "float32";
+    /// <summary>The device that every machine has.</summary>
+    public const string Cpu = "cpu";
+
+    /// <summary>The dtype that is faster: bfloat16 on an accelerator and where the processor has instructions for its products (AVX512-BF16, AMX), else float32.</summary>
+    public static string DefaultDtype(string device = Cpu) => device != Cpu || RawKernels.Features != KernelFeatures.None ? "bfloat16" : "float32";
 
     public ModelDescription Description { get; }
 
-    /// <summary>Slots that fill this machine: a core each. Two slots of one thread beat one of two threads by a quarter.</summary>
-    public static int DefaultSlots(int threadsPerSlot) => Math.Max(1, Environment.ProcessorCount / Math.Max(1, threadsPerSlot));
+    /// <summary>Slots that fill this machine: a core each, since two slots of one thread beat one of two threads by a quarter; one on an accelerator.</summary>
+    public static int DefaultSlots(int threadsPerSlot, string device = Cpu) => device == Cpu ? Math.Max(1, Environment.ProcessorCount / Math.Max(1, threadsPerSlot)) : 1;
 
     /// <summary>What a model is, for a process that computes nothing: no weights and no tensor library are loaded, every file is hashed.</summary>
     /// <param name="path">A model folder, such as models/nano.</param>
@@ -48,7 +51,7 @@ public sealed class LocalModel : IFarmModel, IDisposable
 
     /// <summary>Loads the halves at once.</summary>
     /// <param name="path">A model folder, such as models/nano.</param>
-    /// <param name="dtype">float32, bfloat16, or null for <see cref="DefaultDtype"/>.</param>
+    /// <param name="dtype">float32, bfloat16, or null for <see cref="DefaultDtype(string)"/>.</param>
     /// <param name="threadsPerSlot">Threads within one operator; set for the whole process.</param>
     /// <param name="roles">Which halves.</param>
     /// <param name="device"><c>cpu</c>, <c>cuda</c> or <c>cuda:1</c>.</param>
@@ -57,16 +60,11 @@ public sealed class LocalModel : IFarmModel, IDisposable
     /// <exception cref="PipelineException">A part is of a kind that is not supported.</exception>
     /// <exception cref="JobSpecException">The dtype or the device is not known, or not there; or the budget does not hold one half.</exception>
     public static LocalModel Load(
-        string path, string? dtype = null, int threadsPerSlot = 1, WorkRoles roles = WorkRoles.Both, string device = "cpu", long? memoryBudgetBytes = null)
+        string path, string? dtype = null, int threadsPerSlot = 1, WorkRoles roles = WorkRoles.Both, string device = Cpu, long? memoryBudgetBytes = null)
     {
         ComputeDevice place = ComputeDevice.Parse(device);
-        dtype ??= place.IsCpu ? DefaultDtype : "bfloat16";
-        torch.ScalarType computed = dtype switch
-        {
-            "float32" => torch.ScalarType.Float32,
-            "bfloat16" => torch.ScalarType.BFloat16,
-            _ => throw new JobSpecException($"dtype {dtype} is not known; float32 and bfloat16 are"),
-        };
+        dtype ??= DefaultDtype(device);
+        torch.ScalarType computed = ScalarTypeOf(dtype);
         MetaQueryModelFolder folder = MetaQueryModelFolder.Open(path);
         TorchRuntime.SetThreads(threadsPerSlot);
         var options = new ImageModelOptions { Dtype = computed, Device = place.Device };
@@ -96,6 +94,18 @@ public sealed class LocalModel : IFarmModel, IDisposable
         }
     }
 
+    /// <summary>Loads the language model alone.</summary>
+    /// <param name="folder">A model's.</param>
+    /// <param name="dtype">float32, bfloat16, or null: float32 on the CPU, whose answers are read one token at a time, else bfloat16.</param>
+    /// <param name="device"><c>cpu</c>, <c>cuda</c> or <c>cuda:1</c>.</param>
+    /// <exception cref="Models.Checkpoints.CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
+    /// <exception cref="JobSpecException">The dtype or the device is not known, or not there.</exception>
+    public static ChatModel LoadChat(MetaQueryModelFolder folder, string? dtype, string device = Cpu)
+    {
+        ComputeDevice place = ComputeDevice.Parse(device);
+        return ChatModel.Load(folder, ScalarTypeOf(dtype ?? (place.IsCpu ? "float32" : "bfloat16")), place.IsCpu ? null : place.Device);
+    }
+
     public IConditionEncoder CreateEncoder(IPictureSource? pictures = null) => _halves.HasText
         ? new EncoderHalf(_halves, Description.Conditions, pictures)
         : throw new InvalidOperationException("the half that makes conditions is not loaded");
@@ -111,6 +121,13 @@ public sealed class LocalModel : IFarmModel, IDisposable
         : throw new InvalidOperationException("the half that makes pictures is not loaded");
 
     public void Dispose() => _halves.Dispose();
+
+    private static torch.ScalarType ScalarTypeOf(string dtype) => dtype switch
+    {
+        "float32" => torch.ScalarType.Float32,
+        "bfloat16" => torch.ScalarType.BFloat16,
+        _ => throw new JobSpecException($"dtype {dtype} is not known; float32 and bfloat16 are"),
+    };
 
     private static int Checked(ConditionEncoder encoder, int due) => encoder.ConditionBytes == due
         ? due

@@ -18,9 +18,10 @@ internal static class ChatCommand
         var temperature = Values.Number("--temperature", "0 takes the likeliest token each time (default 0).", 0.0, 10.0);
         var topP = Values.Number("--top-p", "Draw among the likeliest tokens that reach this probability (default 1).", 0.001, 1.0);
         var seed = Values.Number("--seed", "Of the drawing (default 0).", 0, int.MaxValue);
-        var dtype = Values.Dtype("float32");
+        var dtype = Values.Dtype("float32; bfloat16 on an accelerator");
+        var device = Values.Device();
         var threads = Values.Number("--threads", "Threads (default 1).", 1, 256);
-        var command = new Command("chat", "Ask the model's language model something.") { question, image, model, system, maximum, temperature, topP, seed, dtype, threads };
+        var command = new Command("chat", "Ask the model's language model something.") { question, image, model, system, maximum, temperature, topP, seed, dtype, device, threads };
         command.SetAction((result, stop) =>
         {
             var text = PromptFileCheck.Read(result.GetValue(question)!);
@@ -30,6 +31,7 @@ internal static class ChatCommand
                 folder,
                 result.GetValue(dtype),
                 result.GetValue(threads) ?? 1,
+                result.GetValue(device)!,
                 new ChatOptions(
                     result.GetValue(temperature) ?? 0, result.GetValue(topP) ?? 1, result.GetValue(seed) ?? 0, result.GetValue(maximum) ?? 512, result.GetValue(system)),
                 text,

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using MetaQuery.Farm;
+using MetaQuery.Silo;
 
 namespace MetaQuery.Cli.Commands;
 
@@ -17,14 +18,15 @@ internal sealed class SamplingOptions
     private readonly Option<int?> quality = Values.Number("--quality", "Of jpg and webp (default 95).", 1, 100);
     private readonly Option<string?> dtype = Values.Dtype();
     private readonly Option<int?> batchSize = Values.Number("--batch-size", "Pictures denoised together; part of what a picture's bits depend on (default: the model's).", 1, 1024);
-    private readonly Option<int?> slots = Values.Number("--slots", "Workers in this process (default: one per core); changes no picture.", 1, 1024);
+    private readonly Option<string> device = Values.Device();
+    private readonly Option<int?> slots = Values.Number("--slots", "Workers in this process (default: one per core, one on an accelerator); changes no picture.", 1, 1024);
     private readonly Option<int?> threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
 
     private readonly Option<long?> memoryBudget = Values.MemoryBudget();
 
     public void AddTo(Command command)
     {
-        foreach (var option in (Option[])[model, seed, size, steps, guidance, imageGuidance, negativePrompt, format, quality, dtype, batchSize, slots, threads, memoryBudget])
+        foreach (var option in (Option[])[model, seed, size, steps, guidance, imageGuidance, negativePrompt, format, quality, dtype, batchSize, device, slots, threads, memoryBudget])
         {
             command.Options.Add(option);
         }
@@ -46,13 +48,16 @@ internal sealed class SamplingOptions
 
     public FarmOptions FarmOptions(ParseResult result) => new()
     {
-        Slots = result.GetValue(slots) ?? LoadedFarm.DefaultSlots(result.GetValue(threads) ?? 1),
+        Slots = result.GetValue(slots) ?? LocalModel.DefaultSlots(result.GetValue(threads) ?? 1, DeviceOf(result)),
     };
 
     /// <summary>The model without its weights: what a plan needs.</summary>
     public ModelDescription Describe(ParseResult result) =>
-        LoadedFarm.Describe(InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype));
+        LoadedFarm.Describe(InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype) ?? LocalModel.DefaultDtype(DeviceOf(result)));
 
     public LoadedFarm Load(ParseResult result) => LoadedFarm.Load(
-        InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1, result.GetValue(memoryBudget));
+        InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1, DeviceOf(result),
+        result.GetValue(memoryBudget));
+
+    private string DeviceOf(ParseResult result) => result.GetValue(device)!;
 }

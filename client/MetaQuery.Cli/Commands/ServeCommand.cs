@@ -20,7 +20,8 @@ internal static class ServeCommand
         var urls = new Option<string[]>("--urls") { Description = "Addresses to listen on (default http://127.0.0.1:8080); off loopback only with keys.", HelpName = "URL", AllowMultipleArgumentsPerToken = true };
         var model = Values.Text("--model", "A folder under models/, or a path.", InstalledModels.Default, "NAME|FOLDER");
         var dtype = Values.Dtype();
-        var slots = Values.Number("--slots", "Batches at a time in this process (default: one per core); changes no picture.", 1, 1024);
+        var device = Values.Device();
+        var slots = Values.Number("--slots", "Batches at a time in this process (default: one per core, one on an accelerator); changes no picture.", 1, 1024);
         var threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
         var chatSlots = Values.Number("--chat-slots", "Questions answered at a time at /v1/chat/completions (default 1; with --redis 0, as the head would load the language model for it).", 0, 1024);
         var publicUrl = new Option<string?>("--public-url") { Description = "The server's address as clients know it, behind a proxy.", HelpName = "URL" };
@@ -34,7 +35,7 @@ internal static class ServeCommand
         var openMetrics = new Option<bool>("--open-metrics") { Description = "Let /metrics be read without an admin's key." };
         var command = new Command("serve", "Serve the web API and the page, take jobs and work on them; with --redis, workers of their own do (./farm worker).")
         {
-            data, urls, model, dtype, slots, threads, chatSlots, publicUrl, cors, requests, upload, queued, keep, memory, disk, openMetrics,
+            data, urls, model, dtype, device, slots, threads, chatSlots, publicUrl, cors, requests, upload, queued, keep, memory, disk, openMetrics,
         };
         var budget = Values.MemoryBudget();
         command.Options.Add(budget);
@@ -57,7 +58,8 @@ internal static class ServeCommand
                 Dtype = result.GetValue(dtype),
                 Threads = perSlot,
                 MemoryBudgetBytes = result.GetValue(budget),
-                Slots = result.GetValue(slots) ?? LocalModel.DefaultSlots(perSlot),
+                Device = result.GetValue(device)!,
+                Slots = result.GetValue(slots) ?? LocalModel.DefaultSlots(perSlot, result.GetValue(device)!),
                 ChatSlots = result.GetValue(chatSlots),
                 MaxQueuedImages = result.GetValue(queued),
                 KeepDataSets = result.GetValue(keep) is { } days ? TimeSpan.FromDays(days) : null,
@@ -93,7 +95,7 @@ internal static class ServeCommand
             return;
         }
 
-        using var model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, memoryBudgetBytes: options.MemoryBudgetBytes);
+        using var model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, device: options.Device, memoryBudgetBytes: options.MemoryBudgetBytes);
         await EmbeddedServer.RunAsync(model, options, urls => Listening(urls, $"{options.Slots} slots"), ServerLogs.Configure, stop);
 
         void Listening(IReadOnlyList<string> urls, string what) =>

@@ -28,7 +28,7 @@ internal static class SiloRun
         var roles = Roles();
         var slots = Values.Number("--slots", "Batches at a time (default: one per core, one on an accelerator); changes no picture.", 1, SiloEndpointLimit);
         var threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
-        var device = Values.Text("--device", "cpu, cuda or cuda:1.", "cpu", "DEVICE");
+        var device = Values.Device();
         var model = Values.Text("--model", "A folder under models/, or a path: the same for every silo.", InstalledModels.Default, "NAME|FOLDER");
         var dtype = Values.Dtype();
         var urls = new Option<string[]>("--urls") { Description = "Addresses of the web API, with the role head (default http://127.0.0.1:8080); off loopback only with keys.", HelpName = "URL", AllowMultipleArgumentsPerToken = true };
@@ -72,7 +72,7 @@ internal static class SiloRun
                         Threads = perSlot,
                         ChatSlots = result.GetValue(chatSlots),
                         MemoryBudgetBytes = result.GetValue(budget),
-                        Slots = result.GetValue(slots) ?? (place == "cpu" && result.GetValue(budget) is null ? LocalModel.DefaultSlots(perSlot) : 1), // slots turn by themselves here, the halves are all slots'
+                        Slots = result.GetValue(slots) ?? (result.GetValue(budget) is null ? LocalModel.DefaultSlots(perSlot, place) : 1), // slots turn by themselves here, the halves are all slots'
                         MaxQueuedImages = result.GetValue(queued),
                         KeepDataSets = result.GetValue(keep) is { } days ? TimeSpan.FromDays(days) : null,
                         CacheMemoryBytes = result.GetValue(memory) * Mebibyte ?? standard.CacheMemoryBytes,

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Numerics;
 using MetaQuery.Farm;
 using MetaQuery.Imaging;
+using MetaQuery.Silo;
 
 namespace MetaQuery.Cli.Commands;
 
@@ -40,7 +41,7 @@ internal static class Values
         CustomParser = result => Parse(result, "--format", ImageEncoder.Parse, "png, jpg or webp") ?? ImageFormat.Png,
     };
 
-    public static Option<string?> Dtype(string standard = "bfloat16 where the processor computes in it") => new("--dtype")
+    public static Option<string?> Dtype(string standard = "bfloat16 where the processor or device computes in it") => new("--dtype")
     {
         Description = $"float32 or bfloat16 (default: {standard}).",
         HelpName = "DTYPE",
@@ -51,6 +52,9 @@ internal static class Values
             var other => Refuse<string>(result, $"--dtype {other}: must be float32 or bfloat16"),
         },
     };
+
+    /// <summary>Where to compute; what there is on this machine is checked when the model is loaded.</summary>
+    public static Option<string> Device() => Text("--device", "cpu, cuda or cuda:1; part of what a picture's bits depend on.", LocalModel.Cpu, "DEVICE");
 
     public static Option<string> Text(string name, string description, string standard, string helpName) => new(name)
     {

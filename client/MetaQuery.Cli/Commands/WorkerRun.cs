@@ -22,7 +22,7 @@ internal static class WorkerRun
         var dtype = Values.Dtype();
         var slots = Values.Number("--slots", "Batches at a time (default: one per core, one on an accelerator); changes no picture.", 1, 1024);
         var threads = Values.Number("--threads", "Threads of each slot (default 1); part of what a picture's bits depend on.", 1, 256);
-        var device = Values.Text("--device", "cpu, cuda or cuda:1.", "cpu", "DEVICE");
+        var device = Values.Device();
         var memory = Values.Number("--cache-memory-mb", "Conditions held in memory in MiB (default 512).", 0L, 1L << 30);
         var budget = Values.MemoryBudget();
         redis.AddTo(command);
@@ -44,7 +44,7 @@ internal static class WorkerRun
                     Dtype = result.GetValue(dtype),
                     Roles = result.GetValue(roles) ?? options.Roles,
                     Threads = perSlot,
-                    Slots = result.GetValue(slots) ?? (place == "cpu" ? LocalModel.DefaultSlots(perSlot) : 1),
+                    Slots = result.GetValue(slots) ?? LocalModel.DefaultSlots(perSlot, place),
                     Device = place,
                     MemoryBudgetBytes = result.GetValue(budget),
                     CacheMemoryBytes = result.GetValue(memory) * Mebibyte ?? options.CacheMemoryBytes,

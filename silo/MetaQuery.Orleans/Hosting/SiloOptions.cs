@@ -1,5 +1,6 @@
 using System.Net;
 using MetaQuery.Farm;
+using MetaQuery.Silo;
 using MetaQuery.Silo.Hosting;
 
 namespace MetaQuery.Orleans;
@@ -19,7 +20,7 @@ public sealed record SiloOptions
     public SiloRoles Roles { get; init; } = SiloRoles.All;
 
     /// <summary><c>cpu</c> or <c>cuda:0</c>, of all its slots.</summary>
-    public string Device { get; init; } = "cpu";
+    public string Device { get; init; } = LocalModel.Cpu;
 
     /// <summary>The address that other silos reach it at; it listens there alone.</summary>
     public IPAddress Address { get; init; } = IPAddress.Loopback;

@@ -51,6 +51,7 @@ public static class EmbeddedServer
                 using var worker = new WorkerHost(model, queue, registry, cache, new WorkerOptions
                 {
                     Slots = options.Slots,
+                    Device = options.Device,
                     LeaseTime = LeaseTime,
                     Pictures = new PictureFolder(folder.PicturesPath),
                 });

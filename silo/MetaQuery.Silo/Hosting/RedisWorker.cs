@@ -22,7 +22,7 @@ public sealed record RedisWorkerOptions
     public int Threads { get; init; } = 1;
 
     /// <summary><c>cpu</c> or <c>cuda:0</c>.</summary>
-    public string Device { get; init; } = "cpu";
+    public string Device { get; init; } = LocalModel.Cpu;
 
     /// <summary>What the process may take; null for no limit. Where it does not hold both halves, they take turns.</summary>
     public long? MemoryBudgetBytes { get; init; }

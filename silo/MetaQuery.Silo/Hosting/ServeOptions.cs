@@ -17,6 +17,9 @@ public sealed record ServeOptions
     /// <summary>Threads of each slot.</summary>
     public int Threads { get; init; } = 1;
 
+    /// <summary>cpu, cuda or cuda:1.</summary>
+    public string Device { get; init; } = LocalModel.Cpu;
+
     /// <summary>Slots in this process.</summary>
     public int Slots { get; init; } = 1;
 

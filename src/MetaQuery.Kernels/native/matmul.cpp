@@ -137,17 +137,20 @@ void block(const Rows& from, const char* panel, long row, long rows, long column
 #endif
     (void)features;
 #if defined(__AVX2__) && !defined(__AVX512F__)
-    if (from.type != kBFloat16) {
-        alignas(64) float tile[kLargeRows * kPanel];
-        for (long done = 0; done < rows; done += kLargeRows) {
-            const long count = rows - done < kLargeRows ? rows - done : kLargeRows;
-            if (from.type == kHalves) panel_avx2<true>(from, done, panel, count, tile);
-            else panel_avx2<false>(from, done, panel, count, tile);
-            epilogue.rows(row + done, count, column, tile);
-        }
-        return;
+    alignas(64) float tile[kLargeRows * kPanel];
+    long most = kLargeRows;
+    if (from.type == kBFloat16) {
+        const long fit = kWidenedFloats / (from.segments * from.k) / 6 * 6;
+        most = fit > kLargeRows ? kLargeRows : fit < kCopiedRows ? kCopiedRows : fit;
     }
-#endif
+    for (long done = 0; done < rows; done += most) {
+        const long count = rows - done < most ? rows - done : most;
+        if (from.type == kBFloat16) pairs_avx2(from, done, panel, count, tile);
+        else if (from.type == kHalves) panel_avx2<kHalves>(from, done, panel, count, tile);
+        else panel_avx2<kFloat32>(from, done, panel, count, tile);
+        epilogue.rows(row + done, count, column, tile);
+    }
+#else
     alignas(64) float tile[12 * kPanel];
     for (long done = 0; done < rows; done += 12) {
         const long count = rows - done < 12 ? rows - done : 12;
@@ -156,6 +159,7 @@ void block(const Rows& from, const char* panel, long row, long rows, long column
         else tile_portable<float, float>(from, done, panel, count, tile);
         epilogue.rows(row + done, count, column, tile);
     }
+#endif
 }
 
 long panel_bytes(int type, long k) { return type == kBFloat16 ? (k + 1) / 2 * kPanel * 4 : k * kPanel * (type == kHalves ? 2 : 4); }

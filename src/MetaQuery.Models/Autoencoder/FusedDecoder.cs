@@ -59,11 +59,10 @@ public sealed unsafe class FusedDecoder : IDisposable
 
     /// <summary>Why this CPU cannot run a decoder of this shape here, or null.</summary>
     public static string? WhyUnsupported(AutoencoderDCConfig config, FusedPrecision precision) =>
-        RawKernels.Level < 1 ? "the CPU has no AVX2"
-        : precision == FusedPrecision.BFloat16 && RawKernels.Features == KernelFeatures.None ? "the CPU has neither AVX512-BF16 nor AMX"
-        : config.PixelShuffleUp ? "upsample_block_type is pixel_shuffle"
+        precision.WhyUnsupported()
+        ?? (config.PixelShuffleUp ? "upsample_block_type is pixel_shuffle"
         : config.Decoder.QkvMultiscales.Any(kernels => Array.Exists(kernels, kernel => kernel % 2 == 0)) ? "a multi-scale kernel is even"
-        : null;
+        : null);
 
     /// <param name="source">diffusion_pytorch_model.safetensors of a vae folder.</param>
     /// <param name="config">Its config.json.</param>

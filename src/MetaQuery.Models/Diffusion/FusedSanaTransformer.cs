@@ -7,13 +7,6 @@ using static TorchSharp.torch;
 
 namespace MetaQuery.Models.Diffusion;
 
-/// <summary>What matrix products of the fused transformer are computed in; stream, norms and sums are float32 in either case.</summary>
-public enum FusedPrecision
-{
-    Float32,
-    BFloat16,
-}
-
 /// <summary>
 /// <see cref="SanaTransformer2DModel"/>'s function for inference on a CPU, over packed weights and plain buffers: a few rows go
 /// through the whole network while their activations stay in the cache. Immutable: any number of threads may use one, each with
@@ -87,10 +80,9 @@ public sealed unsafe class FusedSanaTransformer : IDisposable
 
     /// <summary>Why this CPU cannot run a model of this shape here, or null.</summary>
     public static string? WhyUnsupported(SanaTransformerConfig config, FusedPrecision precision) =>
-        RawKernels.Level < 1 ? "the CPU has no AVX2"
-        : precision == FusedPrecision.BFloat16 && RawKernels.Features == KernelFeatures.None ? "the CPU has neither AVX512-BF16 nor AMX"
-        : config.InterpolationScale is not null && config.Width % 4 != 0 ? $"positions need a width divisible by 4, it is {config.Width}"
-        : null;
+        precision.WhyUnsupported()
+        ?? (config.InterpolationScale is not null && config.Width % 4 != 0 ? $"positions need a width divisible by 4, it is {config.Width}"
+        : null);
 
     /// <param name="source">diffusion_pytorch_model.safetensors of a transformer folder.</param>
     /// <param name="config">Its config.json.</param>
