@@ -22,7 +22,7 @@ public sealed class ChatService : IDisposable
     public ChatService(ChatModel model, string fingerprint, int slots = 1, int mostWaiting = 64, IDisposable? owned = null)
     {
         ArgumentNullException.ThrowIfNull(model);
-        (Model, Fingerprint, MostWaiting, _owned) = (model, fingerprint, mostWaiting, owned);
+        (Model, Fingerprint, Slots, MostWaiting, _owned) = (model, fingerprint, slots, mostWaiting, owned);
         _limiter = new ConcurrencyLimiter(new ConcurrencyLimiterOptions { PermitLimit = slots, QueueLimit = mostWaiting, QueueProcessingOrder = QueueProcessingOrder.OldestFirst });
     }
 
@@ -63,6 +63,10 @@ public sealed class ChatService : IDisposable
 
     public string Fingerprint { get; }
 
+    /// <summary>Answers at a time.</summary>
+    public int Slots { get; }
+
+    /// <summary>Questions that may wait besides.</summary>
     public int MostWaiting { get; }
 
     /// <summary>Waits for its turn.</summary>

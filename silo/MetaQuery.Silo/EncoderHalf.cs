@@ -11,11 +11,11 @@ internal sealed class EncoderHalf(ModelHalves halves, ConditionIdentity identity
 {
     public ConditionIdentity Identity { get; } = identity;
 
-    public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
+    public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, Action? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(requests);
         ConditionPrompt[] prompts = [.. requests.Select(request => new ConditionPrompt(request.Caption, [.. request.ImageHashes.Select(Picture)]))];
-        return halves.Encode(encoder => encoder.Encode(prompts, cancellationToken), cancellationToken);
+        return halves.Encode(encoder => encoder.Encode(prompts, progress, cancellationToken), cancellationToken);
     }
 
     private PromptImage Picture(string name) => BlackPicture.TryParse(name, out int width, out int height)

@@ -138,7 +138,7 @@ internal sealed class ModelHalves : IDisposable
             wanted.Waiting++;
             try
             {
-                while (wanted.Value is null ? other.Users > 0 : other.Waiting > 0 && wanted.Users > 0)
+                while (wanted.Value is null ? other.Users > 0 : other.Waiting > 0) // also where nobody uses it: who waits was woken, and has not run yet
                 {
                     Monitor.Wait(_gate, WaitMilliseconds);
                     cancellationToken.ThrowIfCancellationRequested();

@@ -57,11 +57,17 @@ public sealed class ConditionEncoder : IDisposable
     /// <exception cref="OperationCanceledException">Between two batches after <paramref name="cancellationToken"/> fires.</exception>
     /// <exception cref="PipelineException">There are pictures, and the model reads none; or a prompt is longer than the model takes.</exception>
     /// <exception cref="ImageFormatException">The model's processor refuses a picture (<see cref="Check"/> tells before).</exception>
-    public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionPrompt> prompts, CancellationToken cancellationToken = default)
+    public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionPrompt> prompts, CancellationToken cancellationToken = default) => Encode(prompts, progress: null, cancellationToken);
+
+    /// <inheritdoc cref="Encode(IReadOnlyList{ConditionPrompt}, CancellationToken)"/>
+    /// <param name="prompts">What to encode.</param>
+    /// <param name="progress">Told after each prompt that was read, its pictures with it, and after each batch that was encoded.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionPrompt> prompts, Action? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(prompts);
         var conditions = new byte[prompts.Count][];
-        EncodeBatches(prompts, cancellationToken, (_, batch) =>
+        EncodeBatches(prompts, progress, cancellationToken, (_, batch) =>
         {
             using var rounded = batch.Condition.to(ScalarType.BFloat16).cpu().contiguous();
             var bytes = rounded.bytes;
@@ -81,7 +87,7 @@ public sealed class ConditionEncoder : IDisposable
     public void Observe(IReadOnlyList<ConditionPrompt> prompts, Action<int, Tensor, Tensor> observe, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(observe);
-        EncodeBatches(prompts, cancellationToken, (states, batch) =>
+        EncodeBatches(prompts, progress: null, cancellationToken, (states, batch) =>
         {
             for (var i = 0; i < batch.Rows.Length; i++)
             {
@@ -152,7 +158,7 @@ public sealed class ConditionEncoder : IDisposable
         return new Row(index, rest, hasPrefix, padded);
     }
 
-    private void EncodeBatches(IReadOnlyList<ConditionPrompt> prompts, CancellationToken cancellationToken, Action<Tensor, Batch> receive)
+    private void EncodeBatches(IReadOnlyList<ConditionPrompt> prompts, Action? progress, CancellationToken cancellationToken, Action<Tensor, Batch> receive)
     {
         var features = new List<ImageFeatures>();
         try
@@ -162,6 +168,7 @@ public sealed class ConditionEncoder : IDisposable
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 rows.Add(Layout(rows.Count, Read(prompt, features)));
+                progress?.Invoke();
             }
 
             foreach (var batch in rows.GroupBy(row => (row.HasPrefix, row.PaddedLength)).SelectMany(Batches))
@@ -173,6 +180,7 @@ public sealed class ConditionEncoder : IDisposable
                 var condition = _model.Connector.Forward(states);
                 receive(states, new Batch(batch, _model.NumMetaqueries > 0 ? condition : nn.functional.pad(condition, [0, 0, 0, _model.ConditionTokens - condition.shape[1]])));
                 Interlocked.Add(ref _passes, batch.Length);
+                progress?.Invoke();
             }
         }
         finally

@@ -68,11 +68,11 @@ public sealed class ImageDenoiser : IDisposable
 
     /// <summary>Makes the pictures of a batch.</summary>
     /// <param name="batch">Rows may belong to different prompts.</param>
-    /// <param name="progress">Told after each step how many of how many are done.</param>
-    /// <param name="cancellationToken">Looked at before every step and before decoding.</param>
+    /// <param name="progress">Told after each step how many of how many are done, and that all are before each picture, or tile of one, is decoded.</param>
+    /// <param name="cancellationToken">Looked at before every step and before each picture, or tile of one, is decoded.</param>
     /// <returns>One picture per row, in order.</returns>
     /// <exception cref="PipelineException">A size, number of steps, condition or guidance scale cannot be used.</exception>
-    /// <exception cref="OperationCanceledException">Within one step after the token fires.</exception>
+    /// <exception cref="OperationCanceledException">Within one step, or one picture's decoding, after the token fires.</exception>
     public IReadOnlyList<RgbImage> Denoise(ImageBatch batch, Action<int, int>? progress = null, CancellationToken cancellationToken = default)
     {
         Check(batch);
@@ -95,8 +95,13 @@ public sealed class ImageDenoiser : IDisposable
         var latents = SamplingLoop.Run(
             velocity, run, Noise(0), guided, step => Noise((uint)step + 1), model.TimestepScale,
             step => progress?.Invoke(step.Index + 1, batch.NumInferenceSteps), cancellationToken);
-        cancellationToken.ThrowIfCancellationRequested();
-        return ToImages(decoder.Decode(latents).narrow(0, 0, batch.Rows.Count));
+        return ToImages(decoder.Decode(latents, BeforeEach).narrow(0, 0, batch.Rows.Count));
+
+        void BeforeEach()
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Invoke(batch.NumInferenceSteps, batch.NumInferenceSteps);
+        }
     }
 
     public void Dispose()

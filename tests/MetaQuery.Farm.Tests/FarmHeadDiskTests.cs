@@ -59,7 +59,7 @@ public sealed class FarmHeadDiskTests : IDisposable
         string id = (await farm.SubmitAsync(["a cat", "a dog", "a cup", "a tree", "a car", "a hat"], Large)).Id; // none twice: so the first seven images come first
         await farm.UntilAsync(id, job => job.Counts.Written == 7 && farm.Head.Readiness.Reason?.Contains("the disk is full", StringComparison.Ordinal) == true);
         worker.MostImages = int.MaxValue;
-        Fill(_work["disk/filler"]);
+        disk.Fill();
         Assert.Equal(JobState.Cancelled, (await farm.ApplyAsync(id, JobCommand.Cancel).WaitAsync(Limit)).State);
         await farm.ApplyAsync(id, JobCommand.Delete).WaitAsync(Limit);
         await ToyFloor.Until(() => !Directory.Exists(_work[$"disk/data/jobs/{id}"])); // a report that is just being written may hold it until the next look
@@ -87,14 +87,14 @@ public sealed class FarmHeadDiskTests : IDisposable
         }
 
         File.Delete(_work["disk/data/journal/reserve"]); // of an older version's folder
-        Fill(_work["disk/filler"]);
+        string filler = disk.Fill();
         await using ToyFarm farm = await ToyFarm.StartAsync(_work["disk/data"]);
         Assert.Contains("the disk is full", farm.Head.Readiness.Reason, StringComparison.Ordinal);
         Assert.Equal((JobState.Queued, 9L), (await farm.GetAsync(id)) is var job ? (job.State, job.Counts.Written) : default);
         var reference = new JobReference(id, null);
         Assert.Equal(9, (await farm.Head.ListSamplesAsync(reference, 0, 100, CancellationToken.None)).Samples.Count);
         await Assert.ThrowsAsync<StorageException>(() => farm.SubmitAsync(["one more"]));
-        File.Delete(_work["disk/filler"]);
+        File.Delete(filler);
         await using ToyWorker worker = farm.Hire();
         Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(id)).State);
         await ToyFloor.Until(() => farm.Head.Readiness.IsReady);
@@ -147,26 +147,6 @@ public sealed class FarmHeadDiskTests : IDisposable
     }
 
     private static JobSpec Large(JobSpec spec) => spec with { Size = new ImageSize(64, 64), ImagesPerPrompt = 5 };
-
-    /// <summary>Takes the disk's last byte.</summary>
-    private static void Fill(string path)
-    {
-        using var file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
-        foreach (int bytes in (int[])[4096, 1])
-        {
-            try
-            {
-                while (true)
-                {
-                    file.Write(new byte[bytes]);
-                }
-            }
-            catch (IOException)
-            {
-                // full
-            }
-        }
-    }
 
     /// <summary>Turns one bit in a record's middle.</summary>
     private static void Damage(string spool, int record)

@@ -59,7 +59,7 @@ public sealed class SlotClockTests
     public void A_batchs_time_is_over_once_its_limit_has_passed_and_it_is_stuck_a_grace_later()
     {
         var time = new ManualClock();
-        using var batch = new RunningBatch(WorkRoles.Dit, [], TimeSpan.FromSeconds(10), time);
+        using var batch = new RunningBatch(WorkRoles.Dit, [new HeldItem(new Lease("1", ToyFloor.Image("job", 0)))], TimeSpan.FromSeconds(10), time);
         time.Advance(TimeSpan.FromSeconds(9));
         Assert.False(batch.Token.IsCancellationRequested);
         time.Advance(TimeSpan.FromSeconds(1));

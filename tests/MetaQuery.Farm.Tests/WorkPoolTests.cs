@@ -56,6 +56,20 @@ public sealed class WorkPoolTests
     }
 
     [Fact]
+    public void Where_one_half_is_in_memory_at_a_time_no_slot_gets_what_needs_the_other_half_while_one_is_at_work()
+    {
+        WorkPool pool = Pool(slots: 2, images: 4, prompts: 1, window: 1);
+        Assert.IsType<EncodeItem>(pool.Choose(isDry: true, moreMayCome: false, promptsAreDry: true)![0].Item);
+        Assert.Null(pool.Choose(isDry: true, moreMayCome: false, promptsAreDry: true, busy: WorkRoles.Mllm)); // it would sit in its slot until the other is done
+        Assert.IsType<DenoiseItem>(pool.Choose(isDry: true, moreMayCome: false, promptsAreDry: true)![0].Item);
+        Add(pool, ToyFloor.Prompt("more"));
+        Assert.Null(pool.Choose(isDry: true, moreMayCome: false, busy: WorkRoles.Dit));
+        Add(pool, ToyFloor.Image("job", 9));
+        Assert.IsType<DenoiseItem>(pool.Choose(isDry: true, moreMayCome: false, busy: WorkRoles.Dit)![0].Item); // the half that is there
+        Assert.IsType<EncodeItem>(pool.Choose(isDry: true, moreMayCome: false)![0].Item);
+    }
+
+    [Fact]
     public void A_turn_of_encoding_waits_for_prompts_that_are_on_their_way()
     {
         WorkPool pool = Pool(slots: 1, images: 4, prompts: 1, window: 100);

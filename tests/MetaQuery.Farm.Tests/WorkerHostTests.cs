@@ -281,6 +281,43 @@ public sealed class WorkerHostTests
     }
 
     [Fact]
+    public async Task A_prompt_whose_encoder_hangs_is_made_by_another_slot()
+    {
+        using var release = new ManualResetEventSlim();
+        var clock = new ManualClock();
+        await using var floor = new ToyFloor();
+        int calls = 0;
+        var model = new ToyModel
+        {
+            HoldEncode = _ =>
+            {
+                if (Interlocked.Increment(ref calls) == 1)
+                {
+                    release.Wait();
+                }
+            },
+        };
+        floor.Start(model, new WorkerOptions { Slots = 2, Clock = clock });
+        await floor.FeedAsync([ToyFloor.Prompt("a")]);
+        ReceivedReport report = await NextAsync();
+        Assert.Contains("gave no sign of progress for 0:30:00 and did not stop", Assert.IsType<FailedOutcome>(report.Outcome).Reason, StringComparison.Ordinal);
+        await floor.FeedAsync([report.Item]);
+        Assert.Equal(new EncodedOutcome(WasMade: true), (await NextAsync()).Outcome);
+        release.Set();
+
+        async Task<ReceivedReport> NextAsync()
+        {
+            IReadOnlyList<ReceivedReport> reports = [];
+            await ToyFloor.Until(() =>
+            {
+                clock.Advance(TimeSpan.FromSeconds(10));
+                return (reports = floor.Queue.ReceiveAsync(8, TimeSpan.Zero, CancellationToken.None).AsTask().Result).Count > 0;
+            });
+            return Assert.Single(reports);
+        }
+    }
+
+    [Fact]
     public async Task A_prompts_time_limit_holds_for_its_batch_which_holds_none_with_another()
     {
         await using var floor = new ToyFloor();

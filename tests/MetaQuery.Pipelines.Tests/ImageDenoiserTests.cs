@@ -177,6 +177,27 @@ public sealed class ImageDenoiserTests
     }
 
     [Fact]
+    public void Cancelling_while_pictures_are_decoded_ends_before_the_next_one()
+    {
+        using var model = Load();
+        using var denoiser = new ImageDenoiser(model);
+        using var cancelled = new CancellationTokenSource();
+        var done = new List<(int, int)>();
+        Assert.Throws<OperationCanceledException>(() => denoiser.Denoise(
+            Batch(4, Row(1, 1), Row(1, 2), Row(1, 3), Row(1, 4)),
+            (step, of) =>
+            {
+                done.Add((step, of));
+                if (done.Count == 5)
+                {
+                    cancelled.Cancel();
+                }
+            },
+            cancelled.Token));
+        Assert.Equal([(1, 3), (2, 3), (3, 3), (3, 3), (3, 3)], done); // three steps, the first picture, and the second one, in which it was cancelled
+    }
+
+    [Fact]
     public void Sizes_are_the_models_multiples_and_others_are_refused()
     {
         using var model = Load();

@@ -1,4 +1,5 @@
 using MetaQuery.Farm;
+using MetaQuery.Farm.Tests.Doubles;
 using MetaQuery.TestKit;
 using static MetaQuery.Redis.Tests.TestFarm;
 
@@ -39,6 +40,41 @@ public sealed class FenceTests(RealRedis redis) : IClassFixture<RealRedis>
         Assert.All(await worker.ReportAsync("w1", [.. leases.Select(Finish)], None), Assert.True);
         await UntilAsync(async () => { Assert.Empty(await head.ReclaimAsync(None)); return farm.Keys is ["reports", "run"]; }, "the queue is swept");
         Assert.Equal(2, (await head.ReceiveAsync(10, TimeSpan.Zero, None)).Count);
+    }
+
+    [Fact]
+    public async Task A_head_that_was_replaced_confirms_no_report_which_are_the_next_ones()
+    {
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed replaced = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await replaced.FeedAsync(Lane, Denoises(2), None);
+        await worker.ReportAsync("w1", [.. (await worker.LeaseAsync(Request("w1"), None)).Select(Finish)], None);
+        IReadOnlyList<ReceivedReport> read = await replaced.ReceiveAsync(10, TimeSpan.Zero, None);
+        RedisWorkFeed next = await farm.HeadAsync();
+        await Assert.ThrowsAsync<WorkQueueException>(async () => await replaced.ConfirmAsync(read, None));
+        IReadOnlyList<ReceivedReport> again = await next.ReceiveAsync(10, TimeSpan.Zero, None);
+        Assert.Equal(read.Select(report => report.Receipt), again.Select(report => report.Receipt));
+        await next.ConfirmAsync(again, None);
+        Assert.Equal(new LaneDepth(0, 0, 0, 0), await next.DepthAsync(Lane, None));
+    }
+
+    [Fact]
+    public async Task Leases_that_nobody_renews_or_reports_are_forgotten_when_they_have_long_run_out()
+    {
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed head = await farm.HeadAsync();
+        var clock = new JumpingClock();
+        await using RedisWorkQueue worker = await RedisWorkQueue.OpenAsync(await farm.ConnectAsync(), farm.Options, clock);
+        await head.FeedAsync(Lane, Denoises(5), None);
+        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("w1"), None);
+        await head.WithdrawAsync(Job, None); // a worker lets go what was withdrawn, and never speaks of it again
+        await worker.RenewAsync("w1", leases.Take(2).ToArray(), None);
+        clock.Jump(farm.Options.LeaseTime * 19);
+        Assert.Equal(3, worker.LeasesRemembered); // two were lost and told so
+        clock.Jump(farm.Options.LeaseTime * 2);
+        await worker.RenewAsync("w1", [], None);
+        Assert.Equal(0, worker.LeasesRemembered);
     }
 
     [Fact]

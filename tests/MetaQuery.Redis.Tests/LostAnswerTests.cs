@@ -123,6 +123,43 @@ public sealed class LostAnswerTests
     }
 
     [Fact]
+    public async Task What_a_dead_worker_held_is_taken_back_although_the_answer_got_lost_and_redis_threw_it_away()
+    {
+        using var redis = new RealRedis();
+        await using var proxy = new LossyProxy(redis.Port, oneIn: 1, seed: 0);
+        await using var farm = new TestFarm(redis, TimeSpan.FromMilliseconds(400), TimeSpan.FromSeconds(0.001)) { Address = proxy.Address };
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(20), None);
+        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("dead", most: 20), None);
+        long start = TimeProvider.System.GetTimestamp();
+        await UntilAsync(async () => { await head.ReceiveAsync(1, TimeSpan.Zero, None); return TimeProvider.System.GetElapsedTime(start) > TimeSpan.FromSeconds(1); }, "idle");
+        proxy.LoseAnswerTo = "answer:";
+        var back = new List<string>();
+        await UntilAsync(
+            async () =>
+            {
+                try
+                {
+                    back.AddRange((await head.ReclaimAsync(None)).Select(item => item.Id));
+                }
+                catch (WorkQueueException)
+                {
+                    foreach (string key in farm.Keys.Where(key => key.StartsWith("answer:", StringComparison.Ordinal)))
+                    {
+                        redis.Command("DEL", farm.Key(key)); // as a full server does with keys that have a time to live
+                    }
+                }
+
+                return back.Count > 0;
+            },
+            "taken back");
+        Assert.Equal(1, proxy.Lost);
+        Assert.Equal(Ids(leases.Select(lease => lease.Item)), back.Order(StringComparer.Ordinal));
+        Assert.Empty(await head.ReclaimAsync(None));
+    }
+
+    [Fact]
     public async Task Reports_that_are_repeated_all_through_an_outage_write_their_file_once()
     {
         using var redis = new RealRedis();

@@ -147,9 +147,9 @@ public sealed class WorkerOverRedisTests
         foreach (ReceivedReport report in reports)
         {
             var item = (DenoiseItem)report.Item;
-            IReadOnlyList<byte[]> conditions = model.CreateEncoder().Encode([new ConditionRequest(item.Prompt.Prompt), new ConditionRequest("")], None);
+            IReadOnlyList<byte[]> conditions = model.CreateEncoder().Encode([new ConditionRequest(item.Prompt.Prompt), new ConditionRequest("")], null, None);
             RgbImage picture = model.CreateDenoiser().Denoise(
-                new DenoiseBatch(8, 8, item.Settings.NumInferenceSteps, item.BatchSize, [new DenoiseRow(conditions[0], conditions[1], 4.5f, item.Seed)]), None)[0];
+                new DenoiseBatch(8, 8, item.Settings.NumInferenceSteps, item.BatchSize, [new DenoiseRow(conditions[0], conditions[1], 4.5f, item.Seed)]), null, None)[0];
             FinishedSample sample = Assert.IsType<DenoisedOutcome>(report.Outcome).Sample;
             Assert.Equal(item.Position, sample.Position);
             Assert.Equal(picture.Pixels.ToArray(), ImageDecoder.Decode(sample.Image.Span).Pixels.ToArray());

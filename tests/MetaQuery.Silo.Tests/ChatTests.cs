@@ -206,6 +206,29 @@ public sealed class ChatTests(ChattingModel chatting)
     }
 
     [Fact]
+    public async Task A_tenant_cannot_take_all_places_and_a_question_that_finds_none_is_not_read()
+    {
+        using var folder = new TemporaryFolder();
+        (ApiKey a, string crowded) = ApiKey.Create("a", false, 1, null, null, DateTimeOffset.UtcNow);
+        (ApiKey b, string calm) = ApiKey.Create("b", false, 1, null, null, DateTimeOffset.UtcNow);
+        var file = new ApiKeyFile(folder.Path);
+        file.Add(a);
+        file.Add(b);
+        await using FarmTestHost host = await StartAsync(slots: 2, options: new WebOptions { MaxChatsOfTenant = 1 }, keys: new ApiKeyRing(file));
+        const string Long = """{"messages":[{"role":"user","content":"Write a very long story about the sea."}],"max_tokens":4000,"temperature":1.2,"seed":3,"stream":true}""";
+        var asked = new HttpRequestMessage(HttpMethod.Post, Path) { Content = new StringContent(Long, System.Text.Encoding.UTF8, "application/json") };
+        asked.Headers.Authorization = new("Bearer", crowded);
+        using HttpResponseMessage first = await host.Http.SendAsync(asked, HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(HttpStatusCode.OK, first.StatusCode); // it is being answered
+        (HttpRequestMessage request, UnsentContent body) = UnsentContent.Post(Path, "application/json", crowded);
+        Error full = await (await host.Http.SendAsync(request)).ErrorAsync(HttpStatusCode.TooManyRequests);
+        Assert.Equal("queue_full", full.Code);
+        Assert.Contains("for tenant a", full.Message, StringComparison.Ordinal);
+        Assert.False(body.WasAskedFor);
+        await (await host.Http.PostJsonAsync(Path, Capital, ("Authorization", "Bearer " + calm))).JsonAsync();
+    }
+
+    [Fact]
     public async Task A_server_without_a_language_model_says_how_to_have_one()
     {
         await using FarmTestHost host = await FarmTestHost.StartAsync();

@@ -121,9 +121,19 @@ public sealed class ImageGenerationTests
     public async Task A_request_that_waits_too_long_is_a_504_and_its_job_is_cancelled()
     {
         await using FarmTestHost host = await FarmTestHost.StartAsync(TimeSpan.FromMinutes(10), new WebOptions { RequestTimeout = TimeSpan.FromMilliseconds(200) });
-        Assert.Equal("timeout", (await (await host.Http.PostJsonAsync(Path, """{"prompt":"x"}""")).ErrorAsync(HttpStatusCode.GatewayTimeout)).Code);
+        Error late = await (await host.Http.PostJsonAsync(Path, """{"prompt":"x"}""")).ErrorAsync(HttpStatusCode.GatewayTimeout);
+        Assert.Equal(("timeout", "server_error", null), (late.Code, late.Type, late.Param));
         Assert.Contains("metaquery_jobs{state=\"cancelled\"} 1", await host.Http.GetStringAsync("/metrics"), StringComparison.Ordinal);
         Assert.Empty((await (await host.Http.GetAsync("/v1/jobs")).JsonAsync()).GetProperty("data").EnumerateArray()); // a request's job is in no list
+    }
+
+    [Fact]
+    public async Task Pictures_that_are_ready_in_the_moment_of_the_time_out_are_given()
+    {
+        using var farm = new FakeFarm(TimeSpan.FromMinutes(10)) { EndsBeforeCancel = true };
+        await using FarmTestHost host = await FarmTestHost.StartAsync(farm, new WebOptions { RequestTimeout = TimeSpan.FromMilliseconds(200) });
+        JsonElement body = await (await host.Http.PostJsonAsync(Path, """{"prompt":"x","n":2}""")).JsonAsync();
+        Assert.Equal(2, body.GetProperty("data").GetArrayLength());
     }
 
     [Fact]

@@ -18,7 +18,7 @@ public sealed class ModelHalvesTests(ModelHalvesTests.WholeModel loaded) : IClas
         ModelDescription whole = loaded.Model.Description;
         Assert.Equal(whole.Images, described.Images with { Numerics = whole.Images.Numerics });
         Assert.Equal(whole.Conditions, described.Conditions with { Numerics = whole.Conditions.Numerics, Dtype = whole.Conditions.Dtype });
-        Assert.Equal(whole.Conditions.ConditionBytes, loaded.Model.CreateEncoder().Encode([new ConditionRequest("a cup")], CancellationToken.None)[0].Length);
+        Assert.Equal(whole.Conditions.ConditionBytes, loaded.Model.CreateEncoder().Encode([new ConditionRequest("a cup")], null, CancellationToken.None)[0].Length);
     }
 
     [Fact]

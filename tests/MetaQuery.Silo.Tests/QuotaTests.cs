@@ -153,6 +153,26 @@ public sealed class QuotaTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData("/v1/images/generations", "application/json")]
+    [InlineData("/v1/images/edits", "application/json")]
+    [InlineData("/v1/images/edits", "multipart/form-data; boundary=x")]
+    public async Task The_body_of_a_request_that_finds_no_place_is_not_read(string path, string mediaType)
+    {
+        (ApiKey a, string crowded) = ApiKey.Create("a", false, 1, null, null, DateTimeOffset.UtcNow);
+        await using FarmTestHost host = await StartAsync(a, Slow, new WebOptions { MaxWaitingRequestsOfTenant = 1, OpenMetrics = true });
+        using var stop = new CancellationTokenSource();
+        var first = new HttpRequestMessage(HttpMethod.Post, "/v1/images/generations") { Content = new StringContent("""{"prompt":"x"}""", null, "application/json") };
+        first.Headers.Authorization = new("Bearer", crowded);
+        Task waiting = host.Http.SendAsync(first, stop.Token);
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests{} 1", StringComparison.Ordinal));
+        (HttpRequestMessage request, UnsentContent body) = UnsentContent.Post(path, mediaType, crowded);
+        Assert.Contains("for tenant a", await RefusedAsync(await host.Http.SendAsync(request)), StringComparison.Ordinal);
+        Assert.False(body.WasAskedFor);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+    }
+
     private static async Task<string> RefusedAsync(HttpResponseMessage answer)
     {
         Assert.True(answer.Headers.RetryAfter?.Delta >= TimeSpan.FromSeconds(1));

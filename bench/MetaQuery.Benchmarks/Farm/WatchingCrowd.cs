@@ -57,9 +57,9 @@ internal static class WatchingCrowd
 
         public IImageDenoiser CreateDenoiser() => this;
 
-        public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken) => [.. requests.Select(_ => new byte[2])];
+        public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, Action? progress, CancellationToken cancellationToken) => [.. requests.Select(_ => new byte[2])];
 
-        public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken)
+        public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, Action? progress, CancellationToken cancellationToken)
         {
             cancellationToken.WaitHandle.WaitOne(Step);
             cancellationToken.ThrowIfCancellationRequested();

@@ -30,6 +30,7 @@ public sealed record RedisFarmOptions
 public sealed class RedisFarm : IAsyncDisposable
 {
     private static readonly WorkerOptions WorkerDefaults = new();
+    private static readonly TimeSpan LongestPass = TimeSpan.FromHours(6); // prompts of the largest models on a few processor cores
     private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(500);
 
     private RedisFarm(RedisFarmOptions options, RedisConnection connection) => (Options, Connection) = (options, connection);
@@ -71,7 +72,7 @@ public sealed class RedisFarm : IAsyncDisposable
     public ConditionCache CreateCache(long memoryBytes) => new(
         memoryBytes,
         [new RedisConditionTier(Connection, Options.Conditions), new DiskConditionTier(Options.ConditionsFolder, Options.ConditionDiskBytes)],
-        new RedisFlightBoard(Connection, Options.LeaseTime, WorkerDefaults.BatchLimit)); // whoever died with a right lost his leases by then too
+        new RedisFlightBoard(Connection, Options.LeaseTime, LongestPass)); // whoever died with a right lost his leases by then too
 
     public ValueTask DisposeAsync() => Connection.DisposeAsync();
 }

@@ -39,6 +39,9 @@ public sealed record WebOptions
     /// <summary>Of these, of one tenant with a key.</summary>
     public int MaxWaitingRequestsOfTenant { get; init; } = 64;
 
+    /// <summary>Questions of one tenant with a key that may be asked at a time; over all tenants it is what <see cref="Chat"/> takes.</summary>
+    public int MaxChatsOfTenant { get; init; } = 16;
+
     /// <summary>Event streams open at a time, over all tenants; beyond it 429.</summary>
     public int MaxEventStreams { get; init; } = 4096;
 

@@ -1,11 +1,12 @@
 namespace MetaQuery.Farm;
 
 /// <summary>What became of a call for several conditions: some are there, some are the caller's to make, some are being made by others.</summary>
-/// <remarks>One thread at a time. Dispose gives back the right to make what did not land.</remarks>
+/// <remarks>One thread at a time but for <see cref="GiveUp"/>. Dispose gives back the right to make what did not land.</remarks>
 internal sealed class ConditionFlights : IDisposable
 {
     private readonly ConditionCache _cache;
     private readonly List<Flight> _own = [];
+    private readonly Lock _landing = new();
     private int _landed;
 
     public ConditionFlights(ConditionCache cache, int lookups)
@@ -36,19 +37,35 @@ internal sealed class ConditionFlights : IDisposable
             throw new InvalidOperationException($"the encoder gave {made.Count} conditions for {_own.Count} requests");
         }
 
-        for (; _landed < made.Count; _landed++)
+        lock (_landing)
         {
-            _cache.Keep(_own[_landed].Lookup, made[_landed]);
-            Found[_own[_landed].Place] = made[_landed];
-            End(_own[_landed], made[_landed]);
+            for (; _landed < made.Count; _landed++)
+            {
+                _cache.Keep(_own[_landed].Lookup, made[_landed]);
+                Found[_own[_landed].Place] = made[_landed];
+                End(_own[_landed], made[_landed]);
+            }
         }
+    }
+
+    /// <summary>From any thread: their maker hangs, and others may make what it had taken. What it makes after all does not land.</summary>
+    public void GiveUp()
+    {
+        if (_landing.TryEnter())
+        {
+            Dispose();
+            _landing.Exit();
+        } // else it does not hang any more
     }
 
     public void Dispose()
     {
-        for (; _landed < _own.Count; _landed++)
+        lock (_landing)
         {
-            End(_own[_landed], null);
+            for (; _landed < _own.Count; _landed++)
+            {
+                End(_own[_landed], null);
+            }
         }
     }
 

@@ -29,8 +29,11 @@ public interface IConditionEncoder
 {
     ConditionIdentity Identity { get; }
 
+    /// <param name="requests">What to encode.</param>
+    /// <param name="progress">To be called after each prompt: a batch that is silent for long is taken to hang. Null where nobody listens.</param>
+    /// <param name="cancellationToken">Ends it.</param>
     /// <returns>One condition per request, in order, each of <see cref="ConditionIdentity.ConditionBytes"/> bytes.</returns>
     /// <exception cref="PictureException">A picture is not there, or the model reads none.</exception>
     /// <exception cref="OperationCanceledException">When <paramref name="cancellationToken"/> fires.</exception>
-    IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken);
+    IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, Action? progress, CancellationToken cancellationToken);
 }

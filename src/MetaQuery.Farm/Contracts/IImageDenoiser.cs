@@ -59,9 +59,12 @@ public interface IImageDenoiser
 {
     ImageModelInfo Info { get; }
 
+    /// <param name="batch">What to make.</param>
+    /// <param name="progress">To be called after each step and each decoded picture: a batch that is silent for long is taken to hang. Null where nobody listens.</param>
+    /// <param name="cancellationToken">Ends it.</param>
     /// <returns>One picture per row, in order.</returns>
-    /// <exception cref="OperationCanceledException">Within one denoising step after <paramref name="cancellationToken"/> fires.</exception>
-    IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken);
+    /// <exception cref="OperationCanceledException">Within one denoising step, or one picture's decoding, after <paramref name="cancellationToken"/> fires.</exception>
+    IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, Action? progress, CancellationToken cancellationToken);
 }
 
 /// <summary>A loaded model, from which each slot takes its own encoder and denoiser over shared weights.</summary>

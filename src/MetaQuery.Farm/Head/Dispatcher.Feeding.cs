@@ -17,15 +17,7 @@ internal sealed partial class Dispatcher
             {
                 foreach (FeedLane lane in _lanes.Values)
                 {
-                    await _feeding.WaitAsync(_stop.Token).ConfigureAwait(false);
-                    try
-                    {
-                        await FeedAsync(lane).ConfigureAwait(false);
-                    }
-                    finally
-                    {
-                        _feeding.Release();
-                    }
+                    await FeedLaneAsync(lane).ConfigureAwait(false);
                 }
 
                 _troubles.Queue("feed", null);
@@ -51,7 +43,34 @@ internal sealed partial class Dispatcher
         }
     }
 
-    private async Task FeedAsync(FeedLane lane)
+    private async Task FeedLaneAsync(FeedLane lane)
+    {
+        var unmade = new HashSet<JobSession>();
+        var unreadable = new List<(JobSession Session, Exception Reason)>();
+        await _feeding.WaitAsync(_stop.Token).ConfigureAwait(false);
+        try
+        {
+            await FeedAsync(lane, unmade, unreadable).ConfigureAwait(false);
+        }
+        finally
+        {
+            _feeding.Release();
+            if (unmade.Count > 0)
+            {
+                await SettleAsync(unmade).ConfigureAwait(false); // may wait for the disk: not while whoever calls a job back waits for the feeding
+            }
+
+            foreach ((JobSession session, Exception reason) in unreadable)
+            {
+                await FailAsync(session, reason).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <param name="lane">Which.</param>
+    /// <param name="unmade">Gets the jobs with prompts that cannot be made, to be settled afterwards.</param>
+    /// <param name="unreadable">Gets the jobs whose prompts cannot be read, to be failed afterwards.</param>
+    private async Task FeedAsync(FeedLane lane, HashSet<JobSession> unmade, List<(JobSession Session, Exception Reason)> unreadable)
     {
         IReadOnlyList<JobSession> fed = lane.Fed;
         if ((fed.Count == 0 && lane.EncodeAgain.IsEmpty) || _troubles.IsDiskAway)
@@ -76,13 +95,13 @@ internal sealed partial class Dispatcher
                 long burst = Math.Min(8 * target, (long)PromptsAtOnce * session.Plan.Settings.ImagesPerPrompt);
                 if (session.PlanAhead(target, target + burst))
                 {
-                    await SettleAsync([session]).ConfigureAwait(false);
+                    unmade.Add(session);
                 }
             }
             catch (Exception exception) when (exception is PromptFileException or IOException or UnauthorizedAccessException)
             {
                 lane.Remove(session);
-                await FailAsync(session, exception).ConfigureAwait(false);
+                unreadable.Add((session, exception));
                 continue;
             }
 

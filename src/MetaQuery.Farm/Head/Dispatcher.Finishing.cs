@@ -120,7 +120,7 @@ internal sealed partial class Dispatcher
         }
     }
 
-    private Task FailAsync(JobSession session, Exception reason) => TryOnDiskAsync(() => _host.Failed(session, reason));
+    private Task FailAsync(JobSession session, Exception reason) => TryOnDiskAsync(() => _host.Failed(session, reason), session, isItsOwn: false);
 
     /// <summary>Writes shards whose samples are all there, beside the loops; tells the job's end.</summary>
     private void Finish(JobSession session)

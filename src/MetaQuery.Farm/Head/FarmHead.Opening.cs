@@ -55,7 +55,14 @@ public sealed partial class FarmHead
 #pragma warning restore CA1031
         {
             Release(session);
-            Turn(record.Id, JobSignal.Failed, job => job with { Reason = exception.Message.ReplaceLineEndings(" ") });
+            try
+            {
+                Turn(record.Id, JobSignal.Failed, job => job with { Reason = exception.Message.ReplaceLineEndings(" ") });
+            }
+            catch (StorageException refusal) when (refusal.IsTransient)
+            {
+                return refusal; // it ends when that can be written down
+            }
         }
 
         return null;

@@ -58,22 +58,12 @@ public sealed partial class FarmHead
     {
         while (!_stop.IsCancellationRequested)
         {
-            try
-            {
-                _board.CatchUp();
-                LookAtWorkers();
-                StartJobs();
-                await KeepTimesAsync().ConfigureAwait(false);
-            }
-            catch (StorageException)
-            {
-                // said by the dispatcher, which meets the same disk; what was not written down is tried again
-            }
-            catch (WorkQueueException)
-            {
-                // likewise
-            }
-
+            var round = new Round();
+            round.Try(_board.CatchUp);
+            await KeepTimesAsync(round).ConfigureAwait(false); // first: what is deleted makes room for what is begun
+            LookAtWorkers(round);
+            StartJobs(round);
+            _roundTrouble = round.Trouble;
             try
             {
                 await _wake.WaitAsync(_options.LookEvery, _stop.Token).ConfigureAwait(false);
@@ -86,89 +76,89 @@ public sealed partial class FarmHead
     }
 
     /// <summary>Jobs whose lane has lost the last worker of a role that they need wait; those whose lane has both again go on.</summary>
-    private void LookAtWorkers()
+    private void LookAtWorkers(Round round)
     {
         Dictionary<string, WorkRoles> lanes = RolesByLane();
         foreach (JobRecord record in _board.List())
         {
-            if (record.IsFinal || _dispatcher.Find(record.Id) is not { } session)
+            if (!record.IsFinal && _dispatcher.Find(record.Id) is { } session)
             {
-                continue;
-            }
-
-            WorkRoles missing = WorkRoles.Both & ~lanes.GetValueOrDefault(session.Lane);
-            bool canGoOn = missing == WorkRoles.None || (missing == WorkRoles.Mllm && session.HasImagesInWork); // these need no more conditions
-            if (record.State == JobState.Running && !canGoOn)
-            {
-                _dispatcher.StopFeeding(session);
-                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = WaitReason(job, missing) });
-            }
-            else if (record.State == JobState.Queued && canGoOn)
-            {
-                Feed(session);
-            }
-            else if (record.State == JobState.Queued && WaitReason(record, missing) is { } reason && record.Reason != reason)
-            {
-                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
+                round.Try(() => LookAtWorkers(record, session, WorkRoles.Both & ~lanes.GetValueOrDefault(session.Lane)));
             }
         }
     }
 
+    private void LookAtWorkers(JobRecord record, JobSession session, WorkRoles missing)
+    {
+        bool canGoOn = missing == WorkRoles.None || (missing == WorkRoles.Mllm && session.HasImagesInWork); // these need no more conditions
+        if (record.State == JobState.Running && !canGoOn)
+        {
+            _dispatcher.StopFeeding(session);
+            Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = WaitReason(job, missing) });
+        }
+        else if (record.State == JobState.Queued && canGoOn)
+        {
+            Feed(session);
+        }
+        else if (record.State == JobState.Queued && WaitReason(record, missing) is { } reason && record.Reason != reason)
+        {
+            Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
+        }
+    }
+
     /// <summary>Opens the jobs whose turn is next: per tenant and class one after the other, the next as soon as the one before runs out of images to hand out.</summary>
-    private void StartJobs()
+    private void StartJobs(Round round)
     {
         List<JobRecord> waiting = [.. _board.List().Where(
             record => record.State == JobState.Queued && _dispatcher.Find(record.Id) is null && !_closing.ContainsKey(record.Id))];
         foreach (JobRecord record in waiting.OrderByDescending(record => record.Priority))
         {
-            if (_stop.IsCancellationRequested)
+            bool isFull = _dispatcher.OpenCount >= _options.MaxOpenJobs + (record.Priority == JobPriority.Interactive ? InteractivePlaces : 0);
+            if (_stop.IsCancellationRequested || (isFull && !ClosePaused()))
             {
                 return;
             }
 
-            if (_dispatcher.OpenCount >= _options.MaxOpenJobs + (record.Priority == JobPriority.Interactive ? InteractivePlaces : 0))
-            {
-                if (!ClosePaused())
-                {
-                    return;
-                }
-            }
-
-            if (LaneFor(record, out WorkRoles missing) is not { } lane)
-            {
-                string reason = WaitReason(record, missing);
-                if (record.Reason != reason)
-                {
-                    Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
-                }
-
-                continue;
-            }
-
-            if (!_dispatcher.HasRoom(record.Tenant, record.Priority))
-            {
-                continue;
-            }
-
-            if (record.Lane is null)
-            {
-                if (Turn(record.Id, JobSignal.WorkersGone, job => job with { Lane = lane, Reason = null }) is not { State: JobState.Queued } begun)
-                {
-                    continue;
-                }
-
-                Open(begun);
-            }
-            else
-            {
-                Open(record);
-            }
-
-            if (_dispatcher.Find(record.Id) is { } session)
-            {
-                Feed(session);
-            }
+            round.Try(() => round.Meet(Start(record)));
         }
+    }
+
+    /// <returns>What the disk refused, to be tried again; null where it is begun, or waits for something else.</returns>
+    private StorageException? Start(JobRecord record)
+    {
+        if (LaneFor(record, out WorkRoles missing) is not { } lane)
+        {
+            string reason = WaitReason(record, missing);
+            if (record.Reason != reason)
+            {
+                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
+            }
+
+            return null;
+        }
+
+        if (!_dispatcher.HasRoom(record.Tenant, record.Priority))
+        {
+            return null;
+        }
+
+        if (record.Lane is null)
+        {
+            if (Turn(record.Id, JobSignal.WorkersGone, job => job with { Lane = lane, Reason = null }) is not { State: JobState.Queued } begun)
+            {
+                return null;
+            }
+
+            record = begun;
+        }
+
+        StorageException? refusal = Open(record);
+        if (_dispatcher.Find(record.Id) is { } session)
+        {
+            Feed(session);
+        }
+
+        return refusal;
     }
 
     /// <summary>Paused jobs keep their places only while nobody wants them: a resumed one is opened again.</summary>

@@ -10,7 +10,7 @@ public sealed partial class FarmHead
     private readonly ConcurrentDictionary<string, bool> _leftovers = new(StringComparer.Ordinal); // folders to remove that could not be yet
 
     /// <summary>Deadlines and the retention rule.</summary>
-    private async Task KeepTimesAsync()
+    private async Task KeepTimesAsync(Round round)
     {
         foreach (string path in _leftovers.Keys)
         {
@@ -22,16 +22,21 @@ public sealed partial class FarmHead
         {
             if (!record.IsFinal && record.Deadline <= now)
             {
-                Turn(record.Id, JobSignal.DeadlinePassed, job => job with { Reason = $"its deadline {record.Deadline:O} has passed" });
-                if (_dispatcher.Find(record.Id) is { } session && _board.Find(record.Id) is { IsFinal: true })
-                {
-                    Close(session, withdraw: true);
-                }
+                round.Try(() => EndLate(record));
             }
             else if (ExpiryOf(record) <= now && _board.Find(record.Id) is { IsFinal: true })
             {
-                await ForgetAsync(record, "it was kept as long as the retention rule says").ConfigureAwait(false);
+                await round.TryAsync(() => ForgetAsync(record, "it was kept as long as the retention rule says")).ConfigureAwait(false);
             }
+        }
+    }
+
+    private void EndLate(JobRecord record)
+    {
+        Turn(record.Id, JobSignal.DeadlinePassed, job => job with { Reason = $"its deadline {record.Deadline:O} has passed" });
+        if (_dispatcher.Find(record.Id) is { } session && _board.Find(record.Id) is { IsFinal: true })
+        {
+            Close(session, withdraw: true);
         }
     }
 

@@ -24,6 +24,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
     private readonly List<Task> _loops = [];
     private readonly PictureShelf _pictures;
     private volatile string? _startTrouble;
+    private volatile string? _roundTrouble;
     private bool _isDisposed;
 
     private FarmHead(ModelDescription model, IWorkFeed feed, IWorkerRegistry workers, HeadOptions options, DataFolder folder, JobBoard board)
@@ -50,7 +51,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
                 return new FarmReadiness(false, $"the head has met an error of its own and must be started again: {Broken.Result.Message.ReplaceLineEndings(" ")}");
             }
 
-            if ((_startTrouble ?? _dispatcher.Trouble ?? _board.Trouble) is { } trouble)
+            if ((_startTrouble ?? _dispatcher.Trouble ?? _board.Trouble ?? _roundTrouble) is { } trouble)
             {
                 return new FarmReadiness(false, trouble);
             }
@@ -101,17 +102,27 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(folder);
         JobBoard? board = null;
+        FarmHead head;
         try
         {
             board = new JobBoard(folder.JournalPath);
-            var head = new FarmHead(model, feed, workers, options, folder, board);
-            await head.BeginAsync(cancellationToken).ConfigureAwait(false);
-            return head;
+            head = new FarmHead(model, feed, workers, options, folder, board);
         }
         catch
         {
             board?.Dispose();
             folder.Dispose();
+            throw;
+        }
+
+        try
+        {
+            await head.BeginAsync(cancellationToken).ConfigureAwait(false);
+            return head;
+        }
+        catch
+        {
+            await head.DisposeAsync().ConfigureAwait(false); // jobs that it opened hold their folders
             throw;
         }
     }
@@ -193,6 +204,7 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
                 return;
             }
 
+            await KeepTimesAsync(new Round()).ConfigureAwait(false); // what is deleted may be the room that is waited for
             OpenBegun();
         }
 
@@ -240,67 +252,6 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
             {
                 RemoveFolder(path);
             }
-        }
-    }
-
-    /// <summary>Something happened to a job: writes its new state down and tells who watches.</summary>
-    /// <returns>The record after it; null where the job is gone.</returns>
-    private JobRecord? Turn(string jobId, JobSignal signal, Func<JobRecord, JobRecord>? also = null)
-    {
-        JobRecord record;
-        lock (_turning)
-        {
-            if (_board.Find(jobId) is not { } before)
-            {
-                return null;
-            }
-
-            JobState state = JobLifecycle.After(before.State, signal);
-            record = (also?.Invoke(before) ?? before) with { State = state, Counts = CountsOf(before) };
-            if (state != before.State || record.Reason != before.Reason || record.Lane != before.Lane || record.RetriesFailed != before.RetriesFailed)
-            {
-                record = Stamp(before, record);
-                bool isFoundAgain = signal is JobSignal.Restarted or JobSignal.Started or JobSignal.WorkersGone or JobSignal.Settled
-                    && record.Lane == before.Lane && record.RetriesFailed == before.RetriesFailed;
-                if (isFoundAgain)
-                {
-                    _board.PutOrRemember(record);
-                }
-                else
-                {
-                    _board.Put(record);
-                }
-
-                Note(before, record);
-            }
-        }
-
-        Tell(record);
-        return record;
-    }
-
-    private void Note(JobRecord before, JobRecord after)
-    {
-        if (after.State != before.State)
-        {
-            JobCounts counts = CountsOf(after);
-            _options.Log.JobChanged(
-                after.Id, after.Tenant, JobLifecycle.NameOf(after.State), JobLifecycle.NameOf(before.State), counts.Written, counts.Images, counts.Failed, after.Reason ?? "no reason");
-        }
-    }
-
-    private JobRecord Stamp(JobRecord before, JobRecord record) => record with
-    {
-        StartedAt = record.State == JobState.Running ? record.StartedAt ?? _clock.GetUtcNow() : record.StartedAt,
-        FinishedAt = record.IsFinal ? (before.IsFinal ? before.FinishedAt : _clock.GetUtcNow()) : null,
-    };
-
-    private void Tell(JobRecord record)
-    {
-        if (_events.TryGetValue(record.Id, out EventStream? stream))
-        {
-            IReadOnlyList<long> news = _dispatcher.Find(record.Id)?.TakeNews() ?? [];
-            stream.Publish("state", ViewOf(record), news, record.IsFinal);
         }
     }
 

@@ -9,10 +9,6 @@ namespace MetaQuery.Farm;
 /// <summary>Reads a job's folder while it is worked on and long after: samples, failures, files. Thread-safe; changes nothing.</summary>
 internal sealed class JobArchive
 {
-    private const int IndexesKept = 8;
-    private static readonly Lock CacheGate = new();
-    private static readonly LinkedList<(string Path, long Bytes, DateTime Changed, ShardIndex Index)> Cache = new();
-
     private readonly string _folder;
     private readonly ShardLayout _layout;
     private readonly ImageFormat _format;
@@ -181,7 +177,7 @@ internal sealed class JobArchive
             }
         }
 
-        ShardIndex index = IndexOf(Path.Combine(_folder, name));
+        ShardIndex index = ShardIndexCache.Open(Path.Combine(_folder, name));
         int keyDigits = _layout.Key(0).Length - Path.GetFileNameWithoutExtension(name).Length;
         return index.Keys.Select(key => (
             (shard * _layout.SamplesPerShard) + long.Parse(key.AsSpan(key.Length - keyDigits)), (Func<Sample?>)(() => Of(index.Read(key)))));
@@ -194,7 +190,7 @@ internal sealed class JobArchive
     private Sample? FromShard(long position)
     {
         string name = _layout.ShardName(_layout.ShardOf(position));
-        return Manifested().ContainsKey(name) ? Of(IndexOf(Path.Combine(_folder, name)).Read(_layout.Key(position))) : null;
+        return Manifested().ContainsKey(name) ? Of(ShardIndexCache.Open(Path.Combine(_folder, name)).Read(_layout.Key(position))) : null;
     }
 
     private Sample? FromSpool(long position) => _session is { IsClosed: false }
@@ -280,33 +276,4 @@ internal sealed class JobArchive
         "tar" => "application/x-tar",
         _ => "application/jsonl",
     };
-
-    private static ShardIndex IndexOf(string path)
-    {
-        var file = new FileInfo(path);
-        lock (CacheGate)
-        {
-            for (var node = Cache.First; node is not null; node = node.Next)
-            {
-                if (node.Value.Path == path && node.Value.Bytes == file.Length && node.Value.Changed == file.LastWriteTimeUtc)
-                {
-                    Cache.Remove(node);
-                    Cache.AddFirst(node);
-                    return node.Value.Index;
-                }
-            }
-        }
-
-        ShardIndex index = ShardIndex.Open(path);
-        lock (CacheGate)
-        {
-            Cache.AddFirst((path, file.Length, file.LastWriteTimeUtc, index));
-            while (Cache.Count > IndexesKept)
-            {
-                Cache.RemoveLast();
-            }
-        }
-
-        return index;
-    }
 }

@@ -44,7 +44,7 @@ internal sealed class EmbeddedRun : IDispatcherHost
             Slots = options.Slots,
             EncodeBatchSize = options.EncodeBatchSize,
             LeaseTime = LeaseTime,
-            BatchLimit = LeaseTime,
+            StallLimit = LeaseTime,
             EndsOnStorageFault = true,
             Pictures = pictures,
             Clock = options.Clock,

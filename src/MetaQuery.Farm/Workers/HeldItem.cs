@@ -36,24 +36,30 @@ internal sealed class RunningBatch : IDisposable
     private readonly CancellationTokenSource _cancel = new();
     private readonly ITimer _timer;
     private readonly TimeProvider _clock;
-    private readonly long _start;
+    private readonly TimeSpan _limit;
+    private readonly bool _isWhole;
+    private long _since;
     private int _cause;
 
     /// <param name="role">What it needs.</param>
-    /// <param name="rows">Items of one role and, for images, of one shape.</param>
-    /// <param name="limit">How long it may take.</param>
+    /// <param name="rows">Items of one role and, for images, of one shape, which agree in the time they may take.</param>
+    /// <param name="stallLimit">Where they state none: how long it may give no sign of progress.</param>
     /// <param name="clock">Tells when that is over.</param>
-    public RunningBatch(WorkRoles role, IReadOnlyList<HeldItem> rows, TimeSpan limit, TimeProvider clock)
+    public RunningBatch(WorkRoles role, IReadOnlyList<HeldItem> rows, TimeSpan stallLimit, TimeProvider clock)
     {
-        (Role, Rows, Limit, _clock, _start) = (role, rows, limit, clock, clock.GetTimestamp());
-        _timer = clock.CreateTimer(_ => Cancel(CancelCause.TimedOut), null, limit < LongestTimer ? limit : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        (Role, Rows, _clock, _since) = (role, rows, clock, clock.GetTimestamp());
+        TimeSpan? whole = rows[0].Item.Timeout;
+        (_limit, _isWhole) = (whole ?? stallLimit, whole is not null);
+        _timer = clock.CreateTimer(_ => Cancel(CancelCause.TimedOut), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        SetTimer();
     }
 
     public WorkRoles Role { get; }
 
     public IReadOnlyList<HeldItem> Rows { get; }
 
-    public TimeSpan Limit { get; }
+    /// <summary>Of prompts: the right to make their conditions, which a batch that hangs must not keep.</summary>
+    public ConditionFlights? Flights { get; set; }
 
     public CancellationToken Token => _cancel.Token;
 
@@ -68,8 +74,23 @@ internal sealed class RunningBatch : IDisposable
         }
     }
 
+    /// <summary>What its time-out says of it.</summary>
+    public string Lateness => _isWhole ? $"took longer than {_limit:g}" : $"gave no sign of progress for {_limit:g}";
+
+    /// <summary>A step is done, a prompt, a picture: only a batch whose whole time is stated does not begin to count anew.</summary>
+    public void Progressed()
+    {
+        if (!_isWhole && Cause == CancelCause.None)
+        {
+            Volatile.Write(ref _since, _clock.GetTimestamp());
+            SetTimer();
+        }
+    }
+
     /// <summary>Whether it goes on long after its time was over: it does not look at its token.</summary>
-    public bool IsStuck(TimeSpan grace) => Cause == CancelCause.TimedOut && _clock.GetElapsedTime(_start) > Limit + grace;
+    public bool IsStuck(TimeSpan grace) => Cause == CancelCause.TimedOut && _clock.GetElapsedTime(Volatile.Read(ref _since)) > _limit + grace;
+
+    private void SetTimer() => _timer.Change(_limit < LongestTimer ? _limit : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
 
     public void Dispose() => _timer.Dispose(); // the source itself holds nothing: it has no timer and its wait handle goes with it
 }

@@ -88,9 +88,10 @@ internal sealed class LeaseKeeper(
     {
         foreach (RunningBatch batch in desk.Stuck)
         {
+            batch.Flights?.GiveUp();
             foreach (HeldItem row in batch.Rows)
             {
-                reports.Send(row, new FailedOutcome($"the batch took longer than {batch.Limit:g} and did not stop when it was told to", batch.Rows.Count));
+                reports.Send(row, new FailedOutcome($"the batch {batch.Lateness} and did not stop when it was told to", batch.Rows.Count));
             }
         }
 

@@ -46,6 +46,7 @@ internal sealed class SlotLoop(
             return;
         }
 
+        batch.Flights = flights;
         for (int i = 0; i < batch.Rows.Count; i++)
         {
             if (flights.Found[i] is not null)
@@ -62,7 +63,7 @@ internal sealed class SlotLoop(
         }
 
         ConditionRequest[] requests = [.. rows.Select(row => ((EncodeItem)row.Item).Request)];
-        if (TryCompute("encode", batch, rows, () => Checked(encoder!.Encode(requests, batch.Token), requests.Length)) is not { } made)
+        if (TryCompute("encode", batch, rows, () => Checked(encoder!.Encode(requests, batch.Progressed, batch.Token), requests.Length)) is not { } made)
         {
             flights.Dispose();
             return;
@@ -88,7 +89,7 @@ internal sealed class SlotLoop(
         {
             ThreeBranches = shape.Branches == 3,
         };
-        if (TryCompute("denoise", batch, batch.Rows, () => Checked(denoiser!.Denoise(images, batch.Token), batch.Rows.Count, shape.Size)) is not { } pictures)
+        if (TryCompute("denoise", batch, batch.Rows, () => Checked(denoiser!.Denoise(images, batch.Progressed, batch.Token), batch.Rows.Count, shape.Size)) is not { } pictures)
         {
             return;
         }
@@ -125,7 +126,7 @@ internal sealed class SlotLoop(
 #pragma warning restore CA1031
         {
             string reason = exception is OperationCanceledException && batch.Cause == CancelCause.TimedOut
-                ? $"the {stage} batch took longer than {batch.Limit:g}" : Outage.OneLine(exception);
+                ? $"the {stage} batch {batch.Lateness}" : Outage.OneLine(exception);
             tally.Change(counts => counts with { FailedBatches = counts.FailedBatches + 1 });
             Report(rows, new FailedOutcome(reason, rows.Count));
         }

@@ -2,7 +2,7 @@ namespace MetaQuery.Farm;
 
 /// <summary>All that a worker process holds: items on their way to a slot, batches in the slots, results on their way out.</summary>
 /// <remarks>Thread-safe. Says how much to lease, hands batches to the slots, and cancels those that are of no use any more.</remarks>
-internal sealed class WorkDesk
+internal sealed partial class WorkDesk
 {
     private readonly object _gate = new();
     private readonly WorkerOptions _options;
@@ -155,6 +155,8 @@ internal sealed class WorkDesk
             {
                 row.Batch = null;
             }
+
+            Change(); // other slots may have waited for the half that this one had
         }
 
         batch.Dispose();
@@ -171,54 +173,13 @@ internal sealed class WorkDesk
         }
     }
 
-    /// <summary>A job was withdrawn: a batch that holds nothing else is cancelled.</summary>
-    public void Withdraw(string jobId)
-    {
-        lock (_gate)
-        {
-            _calls.Withdraw(jobId);
-        }
-
-        Drop(held => held.Item is DenoiseItem image && image.JobId == jobId);
-    }
-
-    /// <summary>Leases that are lost.</summary>
-    /// <returns>How many of them were held.</returns>
-    public int Lose(IReadOnlyList<Lease> leases)
-    {
-        var tokens = leases.Select(lease => lease.Token).ToHashSet(StringComparer.Ordinal);
-        return tokens.Count == 0 ? 0 : Drop(held => tokens.Contains(held.Lease.Token));
-    }
-
     /// <summary>Takes nothing more, until <see cref="Resume"/>; what is held is made.</summary>
     public void Pause() => Set(() => _isPaused = true);
 
     public void Resume() => Set(() => _isPaused = false);
 
-    /// <summary>Takes nothing more and begins nothing more, for good.</summary>
-    /// <param name="stop">Whether what is begun is cancelled too.</param>
-    /// <returns>What was not begun, to be given back.</returns>
-    public IReadOnlyList<HeldItem> Shut(bool stop)
-    {
-        IReadOnlyList<HeldItem> waiting;
-        RunningBatch[] running;
-        lock (_gate)
-        {
-            _isShut = true;
-            waiting = _pool.Remove(static _ => true);
-            running = stop ? [.. _running] : [];
-            Change();
-        }
-
-        Array.ForEach(running, batch => batch.Cancel(CancelCause.Stopped));
-        return waiting;
-    }
-
     /// <summary>Whether a slot may still come to take something: not where all hang in calls that did not end when they were told to.</summary>
     public bool CanServe => Read(() => HasFreeableSlot);
-
-    /// <summary>Takes out what waits for slots that all hang: to be given back, so that others make it.</summary>
-    public IReadOnlyList<HeldItem> TakeUnservable() => Read(() => HasFreeableSlot ? [] : _pool.Remove(static _ => true));
 
     private bool HasFreeableSlot => _running.Count < _options.Slots || _running.Count(batch => batch.IsStuck(_options.LeaseTime)) < _options.Slots;
 
@@ -244,12 +205,13 @@ internal sealed class WorkDesk
         bool isDry = _dry.HasFlag(WorkRoles.Dit);
         bool canAsk = _options.Roles.HasFlag(WorkRoles.Dit) && !isDry && !_isPaused && !_isShut;
         bool isClosed = _options.EncodeWindow is not null && (_isPaused || _isShut); // what a turn waits for does not come then
-        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed);
+        WorkRoles busy = _running.Where(batch => !batch.IsStuck(_options.LeaseTime)).Aggregate(WorkRoles.None, (roles, batch) => roles | batch.Role);
+        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed, busy);
     }
 
     private RunningBatch Begin(IReadOnlyList<HeldItem> rows)
     {
-        var batch = new RunningBatch(rows[0].Item.Role, rows, rows[0].Item.Timeout ?? _options.BatchLimit, _options.Clock); // rows agree in it
+        var batch = new RunningBatch(rows[0].Item.Role, rows, _options.StallLimit, _options.Clock);
         foreach (HeldItem row in rows)
         {
             row.Batch = batch;
@@ -258,29 +220,6 @@ internal sealed class WorkDesk
         _running.Add(batch);
         Change();
         return batch;
-    }
-
-    private int Drop(Predicate<HeldItem> which)
-    {
-        HeldItem[] dropped;
-        RunningBatch[] useless;
-        lock (_gate)
-        {
-            dropped = [.. _held.Values.Where(held => which(held))];
-            foreach (HeldItem item in dropped)
-            {
-                item.IsGone = true;
-                EndFetching(item);
-                _held.Remove(item.Lease.Token);
-            }
-
-            _pool.Remove(static item => item.IsGone);
-            useless = [.. dropped.Select(item => item.Batch).OfType<RunningBatch>().Distinct().Where(batch => batch.Rows.All(row => row.IsGone))];
-            Change();
-        }
-
-        Array.ForEach(useless, batch => batch.Cancel(CancelCause.AllGone));
-        return dropped.Length;
     }
 
     private T Read<T>(Func<T> read)

@@ -60,12 +60,13 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
     /// <param name="isDry">Whether the queue had no more images the last time.</param>
     /// <param name="moreMayCome">Whether images are on their way that could fill a batch.</param>
     /// <param name="promptsAreDry">Whether the queue had no more prompts the last time.</param>
+    /// <param name="busy">What other slots compute: where turns are taken, nobody gets what needs the other half, for which it would wait in its slot.</param>
     /// <returns>Items of one role; null where it is better to wait, or nothing is there.</returns>
-    public IReadOnlyList<HeldItem>? Choose(bool isDry, bool moreMayCome, bool promptsAreDry = false)
+    public IReadOnlyList<HeldItem>? Choose(bool isDry, bool moreMayCome, bool promptsAreDry = false, WorkRoles busy = WorkRoles.None)
     {
         if (options.EncodeWindow is { } window)
         {
-            return ChooseInTurns(window, isDry, moreMayCome, promptsAreDry);
+            return ChooseInTurns(window, isDry, moreMayCome, promptsAreDry, busy);
         }
 
         if (_prompts.Count == 0 || _images.HasUrgent)
@@ -79,7 +80,7 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
     }
 
     /// <summary>A window of prompts, then all images that are to be had, and so on: each change of halves loads one.</summary>
-    private IReadOnlyList<HeldItem>? ChooseInTurns(int window, bool isDry, bool moreMayCome, bool promptsAreDry)
+    private IReadOnlyList<HeldItem>? ChooseInTurns(int window, bool isDry, bool moreMayCome, bool promptsAreDry, WorkRoles busy)
     {
         if (_isDenoising)
         {
@@ -88,7 +89,7 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
                 return images;
             }
 
-            if (_prompts.Count == 0 || _images.Count > 0 || moreMayCome || !isDry)
+            if (_prompts.Count == 0 || _images.Count > 0 || moreMayCome || !isDry || busy.HasFlag(WorkRoles.Dit))
             {
                 return null;
             }
@@ -104,7 +105,7 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
         }
 
         // prompts that are only on their way are waited for: they are cheaper now than after two changes
-        IReadOnlyList<HeldItem>? first = promptsAreDry || _encoded >= window ? _images.Take(moreMayCome) : null;
+        IReadOnlyList<HeldItem>? first = (promptsAreDry || _encoded >= window) && !busy.HasFlag(WorkRoles.Mllm) ? _images.Take(moreMayCome) : null;
         _isDenoising = first is not null;
         return first;
     }

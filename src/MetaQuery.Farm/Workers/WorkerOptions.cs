@@ -24,8 +24,9 @@ public sealed record WorkerOptions
     /// <summary>How long one call for work waits where there is none.</summary>
     public TimeSpan LeaseWait { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>Longest time of a batch whose items state none: a batch of the largest models takes hours on a few processor cores (docs/models.md).</summary>
-    public TimeSpan BatchLimit { get; init; } = TimeSpan.FromHours(6);
+    /// <summary>How long a batch whose items state no time may give no sign of progress, such as a step or a prompt. A whole batch of the largest models takes hours
+    /// on a few processor cores (docs/models.md), one of its steps minutes; loading a half belongs to the first one.</summary>
+    public TimeSpan StallLimit { get; init; } = TimeSpan.FromMinutes(30);
 
     /// <summary>How often it looks for items that must run alone.</summary>
     public TimeSpan AloneEvery { get; init; } = TimeSpan.FromSeconds(2);
@@ -67,9 +68,9 @@ public sealed record WorkerOptions
             throw new JobSpecException($"{Slots} slots, {EncodeBatchSize} prompts a batch: between 1 and 1024 each");
         }
 
-        if (LeaseTime <= TimeSpan.Zero || BatchLimit <= TimeSpan.Zero || AloneEvery <= TimeSpan.Zero || LeaseWait < TimeSpan.Zero)
+        if (LeaseTime <= TimeSpan.Zero || StallLimit <= TimeSpan.Zero || AloneEvery <= TimeSpan.Zero || LeaseWait < TimeSpan.Zero)
         {
-            throw new JobSpecException($"lease {LeaseTime}, batch limit {BatchLimit}: expected more than nothing");
+            throw new JobSpecException($"lease {LeaseTime}, stall limit {StallLimit}: expected more than nothing");
         }
     }
 }

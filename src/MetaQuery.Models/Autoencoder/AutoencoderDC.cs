@@ -70,19 +70,24 @@ public sealed class AutoencoderDC : IDisposable
 
     /// <summary>Latents to pixels.</summary>
     /// <param name="latents">[B, latent channels, height, width], scaled.</param>
+    /// <param name="beforeEach">Called before the picture, or before each of its tiles; may throw, which ends it.</param>
     /// <returns>[B, 3, height · ratio, width · ratio], float32, nominally in [-1, 1] but not clamped; the caller owns it.</returns>
     /// <exception cref="ArgumentException">The channels differ.</exception>
     /// <exception cref="InvalidOperationException">Loaded without the decoder.</exception>
-    public Tensor Decode(Tensor latents)
+    public Tensor Decode(Tensor latents, Action? beforeEach = null)
     {
         CheckShape(latents, Config.LatentChannels, "latents");
         var ratio = Config.SpatialCompressionRatio;
         using var scope = NewDisposeScope();
         var unscaled = latents / Config.ScalingFactor;
-        var image = Tiling?.Cuts(unscaled, ratio) == true
-            ? Tiling.Decode(unscaled, ratio, tile => RunDecoder(tile, tap: null))
-            : RunDecoder(unscaled, Tap);
+        var image = Tiling?.Cuts(unscaled, ratio) == true ? Tiling.Decode(unscaled, ratio, tile => Run(tile, tap: null)) : Run(unscaled, Tap);
         return image.to(ScalarType.Float32).MoveToOuterDisposeScope();
+
+        Tensor Run(Tensor tile, ActivationTap? tap)
+        {
+            beforeEach?.Invoke();
+            return RunDecoder(tile, tap);
+        }
     }
 
     public void Dispose() => parameters.DisposeLoaded();

@@ -9,8 +9,9 @@ namespace MetaQuery.Pipelines;
 public abstract class LatentDecoder : IDisposable
 {
     /// <param name="latents">[B, latent channels, height, width], float32, scaled, on the CPU.</param>
+    /// <param name="beforeEach">Called before each picture and each tile of one, of an accelerator's batch before all of it; may throw, which ends it.</param>
     /// <returns>[B, 3, height · ratio, width · ratio], float32, on the CPU, nominally in [-1, 1]; the caller owns it.</returns>
-    public abstract Tensor Decode(Tensor latents);
+    public abstract Tensor Decode(Tensor latents, Action? beforeEach = null);
 
     public void Dispose()
     {
@@ -28,19 +29,20 @@ internal sealed class FusedLatentDecoder(FusedDecoder decoder, AutoencoderDCConf
 {
     private readonly FusedDecoderWorkspace workspace = new(threads);
 
-    public override Tensor Decode(Tensor latents)
+    public override Tensor Decode(Tensor latents, Action? beforeEach = null)
     {
         using var scope = NewDisposeScope();
-        return torch.cat([.. Enumerable.Range(0, (int)latents.shape[0]).Select(row => DecodeOne(latents.narrow(0, row, 1)))], 0).MoveToOuterDisposeScope();
+        return torch.cat([.. Enumerable.Range(0, (int)latents.shape[0]).Select(row => DecodeOne(latents.narrow(0, row, 1), beforeEach))], 0).MoveToOuterDisposeScope();
     }
 
     protected override void Dispose(bool disposing) => workspace.Dispose();
 
-    private Tensor DecodeOne(Tensor latents) =>
-        tiling.Cuts(latents, config.SpatialCompressionRatio) ? tiling.Decode(latents, config.SpatialCompressionRatio, DecodeWhole) : DecodeWhole(latents);
+    private Tensor DecodeOne(Tensor latents, Action? beforeEach) => tiling.Cuts(latents, config.SpatialCompressionRatio)
+        ? tiling.Decode(latents, config.SpatialCompressionRatio, tile => DecodeWhole(tile, beforeEach)) : DecodeWhole(latents, beforeEach);
 
-    private Tensor DecodeWhole(Tensor latents)
+    private Tensor DecodeWhole(Tensor latents, Action? beforeEach)
     {
+        beforeEach?.Invoke();
         var (height, width, ratio) = ((int)latents.shape[2], (int)latents.shape[3], config.SpatialCompressionRatio);
         using var flat = latents.contiguous();
         var image = empty([1, config.InChannels, height * ratio, width * ratio], dtype: ScalarType.Float32);
@@ -51,17 +53,17 @@ internal sealed class FusedLatentDecoder(FusedDecoder decoder, AutoencoderDCConf
 }
 
 /// <summary>By plain tensor operators: picture by picture on the CPU, whose convolutions may round otherwise for another batch size.</summary>
-internal sealed class PlainLatentDecoder(Func<Tensor, Tensor> decode, Device device) : LatentDecoder
+internal sealed class PlainLatentDecoder(Func<Tensor, Action?, Tensor> decode, Device device) : LatentDecoder
 {
-    public override Tensor Decode(Tensor latents)
+    public override Tensor Decode(Tensor latents, Action? beforeEach = null)
     {
         using var scope = NewDisposeScope();
         if (device.type != DeviceType.CPU)
         {
-            return decode(latents.to(device)).cpu().MoveToOuterDisposeScope();
+            return decode(latents.to(device), beforeEach).cpu().MoveToOuterDisposeScope();
         }
 
-        var images = Enumerable.Range(0, (int)latents.shape[0]).Select(row => decode(latents.narrow(0, row, 1))).ToArray();
+        var images = Enumerable.Range(0, (int)latents.shape[0]).Select(row => decode(latents.narrow(0, row, 1), beforeEach)).ToArray();
         return torch.cat(images, 0).MoveToOuterDisposeScope();
     }
 }

@@ -5,13 +5,18 @@ using StackExchange.Redis;
 namespace MetaQuery.Redis;
 
 /// <summary>Takes entries for this process' workers, and finds again those whose hand-over got lost with a connection.</summary>
-internal sealed class LeaseReader(RedisConnection connection, TimeProvider clock) : IDisposable
+/// <param name="connection">To Redis.</param>
+/// <param name="leaseTime">What is not renewed for many of these is nobody's any more.</param>
+/// <param name="clock">For that and for doubts.</param>
+internal sealed class LeaseReader(RedisConnection connection, TimeSpan leaseTime, TimeProvider clock) : IDisposable
 {
+    private const int LeaseTimesKept = 20;
+
     // what was sent before a connection broke may still reach the server for a while
     private static readonly TimeSpan DoubtTime = TimeSpan.FromSeconds(30);
 
     private readonly RedisKeys _keys = connection.Keys;
-    private readonly ConcurrentDictionary<string, byte> _held = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, long> _held = new(StringComparer.Ordinal); // with the time when it was last kept
     private readonly Dictionary<(string Lane, WorkRoles Role), PriorityTurns> _turns = [];
     private readonly SemaphoreSlim _gate = new(1, 1);
     private long? _inDoubtSince;
@@ -55,6 +60,30 @@ internal sealed class LeaseReader(RedisConnection connection, TimeProvider clock
         finally
         {
             _gate.Release();
+        }
+    }
+
+    /// <summary>For tests: leases that are remembered.</summary>
+    internal int Remembered => _held.Count;
+
+    /// <summary>A worker keeps these, whatever Redis says. Of what a job's end took away from it nobody hears again: it is forgotten when it has long run out.</summary>
+    public void Keep(IReadOnlyList<Lease> leases)
+    {
+        long now = clock.GetTimestamp();
+        foreach (Lease lease in leases)
+        {
+            if (_held.TryGetValue(lease.Token, out long before))
+            {
+                _held.TryUpdate(lease.Token, now, before); // not where it was forgotten meanwhile
+            }
+        }
+
+        foreach ((string token, long kept) in _held)
+        {
+            if (clock.GetElapsedTime(kept, now) > leaseTime * LeaseTimesKept)
+            {
+                _held.TryRemove(KeyValuePair.Create(token, kept));
+            }
         }
     }
 
@@ -117,7 +146,7 @@ internal sealed class LeaseReader(RedisConnection connection, TimeProvider clock
     {
         foreach (Lease lease in leases)
         {
-            _held.TryAdd(lease.Token, 0);
+            _held.TryAdd(lease.Token, clock.GetTimestamp());
         }
 
         return leases;

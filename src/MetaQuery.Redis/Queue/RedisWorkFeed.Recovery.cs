@@ -104,7 +104,7 @@ public sealed partial class RedisWorkFeed
             StreamEntry[] entries = [.. claimed.ClaimedEntries.Where(entry => !entry.IsNull)];
             if (entries.Length > 0)
             {
-                var take = new Take(stream, NewName(), [.. entries.Select(entry => entry.Id)], [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))], _clock.GetTimestamp());
+                var take = new Take(stream, NewName(), [.. entries.Select(entry => entry.Id)], [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))]);
                 _takes.Add(take);
                 await FinishAsync(take, taken, cancellationToken);
             }
@@ -116,14 +116,25 @@ public sealed partial class RedisWorkFeed
     {
         RedisKey answer = _keys.Answer(take.Call);
         RedisValue[] values = [(long)_options.AnswerTime.TotalMilliseconds, .. take.Entries];
-        string letters = (string)(await RepeatAsync(LuaScripts.Take, [answer, take.Stream], values, cancellationToken))!;
-        // Redis no longer knows what an earlier attempt did: taken once too often is only work done twice, not taken is work never done
-        bool isForgotten = letters[0] == '1' && _clock.GetElapsedTime(take.Begun) > _options.AnswerTime / 2;
+        RedisKey[] keys = [answer, take.Stream];
+        string letters = (string)(await _connection.RepeatAsync(
+            database =>
+            {
+                take.Calls++;
+                return database.ScriptEvaluateAsync(LuaScripts.Take, keys, values);
+            },
+            _options.Patience, cancellationToken))!;
+        // Redis no longer knows what an earlier call did, whose answer was thrown away: taken once too often is only work done twice, not taken is work never done
+        bool isForgotten = letters[0] == '1' && take.Calls > 1;
         taken.AddRange(take.Items.Where((_, i) => letters[i + 1] == '1' || isForgotten));
         _takes.Remove(take);
         _ = _connection.Database.KeyDeleteAsync(answer, CommandFlags.FireAndForget);
     }
 
     /// <summary>Entries that are this head's and are to be taken out, until it is known that they are.</summary>
-    private sealed record Take(RedisKey Stream, string Call, RedisValue[] Entries, WorkItem[] Items, long Begun);
+    private sealed record Take(RedisKey Stream, string Call, RedisValue[] Entries, WorkItem[] Items)
+    {
+        /// <summary>How often Redis was asked.</summary>
+        public int Calls { get; set; }
+    }
 }

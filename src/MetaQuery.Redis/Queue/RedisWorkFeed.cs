@@ -30,7 +30,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
     {
         (_connection, _keys, _options, _clock) = (connection, connection.Keys, options, clock);
         (_head, _epoch, _server, _fed) = (head, epoch, server, fed);
-        _reports = new ReportReader(connection, options, clock);
+        _reports = new ReportReader(connection, options, clock, head);
         _contact = new ContactClock(options.LeaseTime, clock);
     }
 

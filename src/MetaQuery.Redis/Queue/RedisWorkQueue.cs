@@ -27,7 +27,7 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
         (_connection, _keys, _options, _clock) = (connection, connection.Keys, options, clock);
         _inbox = new SampleInbox(options.InboxFolder);
         _wakes = new WakeSignals(connection);
-        _reader = new LeaseReader(connection, clock);
+        _reader = new LeaseReader(connection, options.LeaseTime, clock);
     }
 
     /// <exception cref="WorkQueueException">Redis cannot be reached.</exception>
@@ -43,6 +43,9 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
         });
         return queue;
     }
+
+    /// <summary>For tests.</summary>
+    internal int LeasesRemembered => _reader.Remembered;
 
     public async ValueTask<IReadOnlyList<Lease>> LeaseAsync(LeaseRequest request, CancellationToken cancellationToken)
     {
@@ -88,6 +91,7 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
     public async ValueTask<IReadOnlyList<Lease>> RenewAsync(string worker, IReadOnlyList<Lease> leases, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(leases);
+        _reader.Keep(leases);
         var lost = new List<Lease>();
         foreach (var epoch in leases.GroupBy(lease => LeaseToken.Of(lease).Epoch))
         {

@@ -6,7 +6,11 @@ using StackExchange.Redis;
 namespace MetaQuery.Redis;
 
 /// <summary>The head's side of the stream of reports and of the inbox files that they name.</summary>
-internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions options, TimeProvider clock) : IAsyncDisposable
+/// <param name="connection">To Redis.</param>
+/// <param name="options">Of the queue.</param>
+/// <param name="clock">For waits.</param>
+/// <param name="head">The head's name in the key <c>run</c>: one that was replaced confirms nothing.</param>
+internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head) : IAsyncDisposable
 {
     private readonly RedisKeys _keys = connection.Keys;
     private readonly SampleInbox _inbox = new(options.InboxFolder);
@@ -70,8 +74,15 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
             return;
         }
 
-        RedisValue[] values = [.. receipts.SelectMany(receipt => receipt.Split('/')).Select(part => (RedisValue)part)];
-        await connection.RepeatAsync(database => database.ScriptEvaluateAsync(LuaScripts.Confirm, [_keys.Reports], values), options.Patience, cancellationToken);
+        RedisValue[] values = [head, .. receipts.SelectMany(receipt => receipt.Split('/')).Select(part => (RedisValue)part)];
+        RedisResult answer = await connection.RepeatAsync(
+            database => database.ScriptEvaluateAsync(LuaScripts.Confirm, [_keys.Reports, _keys.Run], values), options.Patience, cancellationToken);
+        if ((string?)answer == "TAKEN")
+        {
+            // whether it is so for good, or Redis lost that this head had taken over, the next look finds out
+            throw new WorkQueueException($"another head feeds namespace {connection.Options.Namespace} of redis at {connection.Options.Address}: the reports are not this one's to confirm");
+        }
+
         foreach (string file in Settle(receipts))
         {
             OnDisk(() => _inbox.Delete(file));

@@ -7,5 +7,7 @@ internal sealed class JumpingClock : TimeProvider
 
     public override long GetTimestamp() => System.GetTimestamp() + Interlocked.Read(ref _ahead);
 
+    public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + TimeSpan.FromSeconds((double)Interlocked.Read(ref _ahead) / TimestampFrequency);
+
     public void Jump(TimeSpan time) => Interlocked.Add(ref _ahead, (long)(time.TotalSeconds * TimestampFrequency));
 }

@@ -20,6 +20,30 @@ internal sealed class SmallDisk : IDisposable
 
     public void MakeReadOnly() => Must("mount", "-o", "remount,ro", _path);
 
+    /// <summary>Takes the last byte.</summary>
+    /// <returns>The file that has it: without it there is room again.</returns>
+    public string Fill()
+    {
+        string path = Path.Combine(_path, "filler");
+        using var file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
+        foreach (int bytes in (int[])[4096, 1])
+        {
+            try
+            {
+                while (true)
+                {
+                    file.Write(new byte[bytes]);
+                }
+            }
+            catch (IOException)
+            {
+                // full
+            }
+        }
+
+        return path;
+    }
+
     public void Dispose() => Must("umount", _path);
 
     private static void Must(string program, params string[] arguments) => Assert.Null(Call(program, arguments));

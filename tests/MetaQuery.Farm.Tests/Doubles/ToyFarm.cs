@@ -15,12 +15,18 @@ internal sealed class ToyFarm : IAsyncDisposable
     public MemoryWorkerRegistry Registry { get; }
     public FarmHead Head { get; }
 
-    public static async Task<ToyFarm> StartAsync(string dataFolder, HeadOptions? options = null, ToyModel? model = null, TimeProvider? queueClock = null)
+    /// <param name="dataFolder">The head's.</param>
+    /// <param name="options">Its others.</param>
+    /// <param name="model">Of the workers.</param>
+    /// <param name="queueClock">Tells when leases end.</param>
+    /// <param name="leaseFolder">Where the queue keeps its leases, if not in the head's folder.</param>
+    public static async Task<ToyFarm> StartAsync(
+        string dataFolder, HeadOptions? options = null, ToyModel? model = null, TimeProvider? queueClock = null, string? leaseFolder = null)
     {
         model ??= new ToyModel();
         TimeSpan lease = TimeSpan.FromSeconds(30);
         Directory.CreateDirectory(dataFolder);
-        var queue = new MemoryWorkQueue(lease, queueClock, journalPath: Path.Combine(dataFolder, "leases.journal"));
+        var queue = new MemoryWorkQueue(lease, queueClock, journalPath: Path.Combine(leaseFolder ?? dataFolder, "leases.journal"));
         var registry = new MemoryWorkerRegistry(lease);
         options = (options ?? new HeadOptions { DataFolder = dataFolder }) with { DataFolder = dataFolder, LookEvery = TimeSpan.FromMilliseconds(20) };
         try

@@ -36,10 +36,10 @@ internal sealed class ToyFloor : IAsyncDisposable
     public static FinishedSample Expected(DenoiseItem item)
     {
         var model = new ToyModel();
-        IReadOnlyList<byte[]> conditions = model.CreateEncoder().Encode([new ConditionRequest(item.Prompt.Prompt), new ConditionRequest("")], CancellationToken.None);
+        IReadOnlyList<byte[]> conditions = model.CreateEncoder().Encode([new ConditionRequest(item.Prompt.Prompt), new ConditionRequest("")], null, CancellationToken.None);
         RgbImage picture = model.CreateDenoiser().Denoise(
             new DenoiseBatch(8, 8, item.Settings.NumInferenceSteps, item.BatchSize, [new DenoiseRow(conditions[0], conditions[1], 4.5f, item.Seed)]),
-            CancellationToken.None)[0];
+            null, CancellationToken.None)[0];
         (byte[] image, byte[] caption, byte[] json) = new SampleMaker(model.Description.Images).Make(item, picture);
         return new FinishedSample(item.Position, image, caption, json);
     }
@@ -57,7 +57,7 @@ internal sealed class ToyFloor : IAsyncDisposable
     /// <summary>Puts conditions where the workers find them.</summary>
     public void Know(params string[] captions) => Cache.GetOrEncode(
         [.. captions.Append("").Select(Prompt).Select(item => new ConditionLookup(item.Key, item.Request, false))],
-        (requests, _) => new ToyModel().CreateEncoder().Encode(requests, CancellationToken.None), CancellationToken.None);
+        (requests, _) => new ToyModel().CreateEncoder().Encode(requests, null, CancellationToken.None), CancellationToken.None);
 
     public async Task FeedAsync(params WorkItem[] items) => await Queue.FeedAsync(Lane, items, CancellationToken.None);
 

@@ -17,6 +17,9 @@ internal sealed class ToyModel : IFarmModel
     /// <summary>Runs before each denoiser call; may throw or wait.</summary>
     public Action<DenoiseBatch, CancellationToken>? BeforeDenoise { get; init; }
 
+    /// <summary>Runs before each step of a denoiser call; may wait.</summary>
+    public Action<CancellationToken>? BeforeStep { get; init; }
+
     /// <summary>Takes part in what the denoiser returns, to make it wrong.</summary>
     public Func<List<RgbImage>, IReadOnlyList<RgbImage>> Returned { get; init; } = images => images;
 
@@ -66,7 +69,7 @@ internal sealed class ToyModel : IFarmModel
     {
         public ConditionIdentity Identity { get; } = model.Description.Conditions;
 
-        public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, CancellationToken cancellationToken)
+        public IReadOnlyList<byte[]> Encode(IReadOnlyList<ConditionRequest> requests, Action? progress, CancellationToken cancellationToken)
         {
             model.BeforeEncode?.Invoke(requests);
             model.HoldEncode?.Invoke(cancellationToken);
@@ -87,11 +90,17 @@ internal sealed class ToyModel : IFarmModel
     {
         public ImageModelInfo Info { get; } = model.Description.Images;
 
-        public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, CancellationToken cancellationToken)
+        public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, Action? progress, CancellationToken cancellationToken)
         {
             Assert.InRange(batch.Rows.Count, 1, batch.BatchSize);
             Assert.Single(batch.Rows.Select(row => (row.GuidanceScale > 1 || row.ImageGuidanceScale > 1, row.ImageGuidanceScale > 1)).Distinct());
             Assert.All(batch.Rows, row => Assert.Equal(batch.ThreeBranches, row.ImageGuidanceScale > 1));
+            for (int step = 0; step < batch.NumInferenceSteps; step++)
+            {
+                model.BeforeStep?.Invoke(cancellationToken);
+                progress?.Invoke();
+            }
+
             model.BeforeDenoise?.Invoke(batch, cancellationToken);
             cancellationToken.ThrowIfCancellationRequested();
             var images = new List<RgbImage>();

@@ -25,6 +25,9 @@ public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) :
     /// <summary>Thrown by every submission while it is set.</summary>
     public Exception? Refusal { get; set; }
 
+    /// <summary>A job that is to be cancelled ends by itself in that moment.</summary>
+    public bool EndsBeforeCancel { get; init; }
+
     public async Task<JobView> SubmitAsync(JobSubmission submission, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(submission);
@@ -74,9 +77,14 @@ public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) :
         }
     }
 
-    public Task<JobView> ApplyAsync(JobReference job, JobCommand command, CancellationToken cancellationToken)
+    public async Task<JobView> ApplyAsync(JobReference job, JobCommand command, CancellationToken cancellationToken)
     {
         FakeJob found = Find(job);
+        if (EndsBeforeCancel && command == JobCommand.Cancel)
+        {
+            await found.RunAsync(TimeSpan.Zero, _stop.Token);
+        }
+
         JobView after = found.Apply(command, timePerImage, _stop.Token);
         if (command == JobCommand.Delete)
         {
@@ -86,7 +94,7 @@ public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) :
             }
         }
 
-        return Task.FromResult(after);
+        return after;
     }
 
     public async IAsyncEnumerable<JobEvent> WatchAsync(JobReference job, string? lastEventId, [EnumeratorCancellation] CancellationToken cancellationToken)

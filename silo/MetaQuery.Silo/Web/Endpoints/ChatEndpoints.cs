@@ -19,6 +19,7 @@ namespace MetaQuery.Silo.Web;
 internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hubs, TimeProvider time)
 {
     private const int DefaultMaxTokens = 512; // as the command line's
+    private readonly TenantPlaces _places = new((options.Chat?.Slots ?? 0) + (options.Chat?.MostWaiting ?? 0), options.MaxChatsOfTenant, "queue_full", TimeSpan.FromSeconds(5));
     private static readonly string[] OpenAiNames = ["gpt-", "chatgpt-", "o1", "o3", "o4"];
 
     public void Map(IEndpointRouteBuilder routes) =>
@@ -27,10 +28,11 @@ internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hu
 
     private async Task<IResult> CompleteAsync(HttpContext context)
     {
+        ChatService service = options.Chat ?? throw NotServed();
+        using IDisposable place = _places.Take(Caller.Of(context), "questions are asked"); // before the body is read: what bodies take of memory is bounded by the places
         ChatRequest request = await RequestBody.ReadAsync(context, FarmJson.Default.ChatRequest, options.MaxChatBodyBytes, allowUnknown: true, ChatRequestReader.RefuseUnbuilt);
         IReadOnlyList<ChatTurn> turns = ChatRequestReader.Read(request);
         ChatOptions chosen = Options(request);
-        ChatService service = options.Chat ?? throw new ApiException(404, "this server answers no questions: it holds no language model that could (a head over Redis needs --chat-slots 1; --chat-slots 0, a --memory-budget for one half, and a checkpoint without an output head leave none)", code: "chat_not_served");
         if (!IsServed(request.Model))
         {
             throw ImageEndpoints.NoSuchModel(request.Model!, farm.Model);
@@ -67,6 +69,9 @@ internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hu
                 FarmJson.Default.ChatResponse);
         }
     }
+
+    private static ApiException NotServed() => new(
+        404, "this server answers no questions: it holds no language model that could (a head over Redis needs --chat-slots 1; --chat-slots 0, a --memory-budget for one half, and a checkpoint without an output head leave none)", code: "chat_not_served");
 
     private bool IsServed(string? name) =>
         name is null or "" or "auto" || name == farm.Model.ModelName || OpenAiNames.Any(known => name.StartsWith(known, StringComparison.Ordinal));

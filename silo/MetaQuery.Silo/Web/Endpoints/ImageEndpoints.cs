@@ -41,6 +41,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
 
     private async Task<ImageResponse> GenerateAsync(HttpContext context)
     {
+        using IDisposable place = TakePlace(context);
         ImageRequest request = await RequestBody.ReadAsync(context, FarmJson.Default.ImageRequest, options.MaxBodyBytes, allowUnknown: true);
         JobSubmissions.CheckPrompt(request.Prompt, "prompt");
         string? key = IdempotencyKeyHeader.Read(context);
@@ -49,6 +50,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
 
     private async Task<ImageResponse> EditAsync(HttpContext context)
     {
+        using IDisposable place = TakePlace(context);
         string? key = IdempotencyKeyHeader.Read(context);
         (ImageEditRequest edit, IReadOnlyList<byte[]> pictures) = await ImageEdits.ReadAsync(context, options.MaxPictureBytes);
         string prompt = string.IsNullOrWhiteSpace(edit.Prompt) ? "" : edit.Prompt;
@@ -81,9 +83,11 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         });
     }
 
+    /// <summary>Before the body is read: what bodies take of memory is bounded by the places.</summary>
+    private IDisposable TakePlace(HttpContext context) => _places.Take(Caller.Of(context), "requests for pictures wait");
+
     private async Task<ImageResponse> RunAsync(HttpContext context, ImageRequest request, JobSubmission submission)
     {
-        using IDisposable place = _places.Take(Caller.Of(context), "requests for pictures wait");
         JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
         var reference = new JobReference(job.Id, submission.Tenant);
         job = await WaitAsync(reference, cancelWhenLeft: submission.IdempotencyKey is null, context.RequestAborted);
@@ -156,25 +160,28 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            if (cancelWhenLeft)
+            bool hasEnded = cancelWhenLeft && !await TryCancelAsync(job);
+            aborted.ThrowIfCancellationRequested();
+            if (hasEnded)
             {
-                await CancelAsync(job);
+                return await farm.GetAsync(job, aborted); // in this very moment: what was made is there
             }
 
-            aborted.ThrowIfCancellationRequested();
             throw new ApiException(504, $"the pictures were not ready within {options.RequestTimeout.TotalSeconds:0} seconds; the farm is busy, or no worker is there", code: "timeout");
         }
     }
 
-    private async Task CancelAsync(JobReference job)
+    /// <returns>False where it had just ended by itself.</returns>
+    private async Task<bool> TryCancelAsync(JobReference job)
     {
         try
         {
             await farm.ApplyAsync(job, JobCommand.Cancel, CancellationToken.None);
+            return true;
         }
         catch (JobStateException)
         {
-            // it has just ended by itself: what was wanted
+            return false;
         }
     }
 
