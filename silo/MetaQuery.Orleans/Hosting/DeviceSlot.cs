@@ -25,6 +25,9 @@ internal sealed class DeviceSlot
 
     public bool HasEnded => Ended.IsCompleted;
 
+    /// <summary>Whether it was asked to end, here or as a worker.</summary>
+    public bool IsDraining => _drain.IsCancellationRequested || Volatile.Read(ref _host) is { Status.State: not WorkerState.Running };
+
     public void Drain() => _drain.Cancel();
 
     public SiloSlotView Describe(int index)
