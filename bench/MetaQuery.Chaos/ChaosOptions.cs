@@ -8,6 +8,9 @@ internal sealed record ChaosOptions
 
     public required int Seed { get; init; }
 
+    /// <summary>Only faults of these kinds; null for all.</summary>
+    public IReadOnlyList<FaultKind>? Kinds { get; init; }
+
     /// <summary>A model folder or name.</summary>
     public string Model { get; init; } = "nano";
 

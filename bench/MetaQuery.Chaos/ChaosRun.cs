@@ -29,7 +29,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
     public async Task<IReadOnlyList<string>> ExecuteAsync()
     {
         await KeepBusyAsync();
-        foreach (var fault in FaultPlan.Create(options.Seed, options.Faults))
+        foreach (var fault in FaultPlan.Create(options.Seed, options.Faults, options.Kinds))
         {
             await InjectAsync(fault);
         }

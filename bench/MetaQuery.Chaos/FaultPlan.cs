@@ -40,12 +40,13 @@ internal static class FaultPlan
     private const int MostImagesBetween = 6;
 
     /// <summary>Each kind is at least a tenth of all, rounded up; chance has the rest, and the order.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">Fewer than <see cref="Fewest"/>.</exception>
-    public static IReadOnlyList<PlannedFault> Create(int seed, int faults)
+    /// <param name="of">Only of these kinds; null for all.</param>
+    /// <exception cref="ArgumentOutOfRangeException">Fewer than <see cref="Fewest"/>, or too few for the kinds named.</exception>
+    public static IReadOnlyList<PlannedFault> Create(int seed, int faults, IReadOnlyList<FaultKind>? of = null)
     {
-        var kinds = Enum.GetValues<FaultKind>();
+        var kinds = of?.ToArray() ?? Enum.GetValues<FaultKind>();
         var each = (faults + 9) / 10;
-        ArgumentOutOfRangeException.ThrowIfLessThan(faults, Fewest);
+        ArgumentOutOfRangeException.ThrowIfLessThan(faults, of is null ? Fewest : each * kinds.Length);
         var random = new Random(seed); // seeded, .NET's sequence is the same for good
         List<FaultKind> chosen = [.. kinds.SelectMany(kind => Enumerable.Repeat(kind, each))];
         while (chosen.Count < faults)

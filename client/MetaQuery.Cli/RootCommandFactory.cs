@@ -15,6 +15,7 @@ internal static class RootCommandFactory
         WorkerCommand.Create(),
         SiloCommand.Create(),
         KeysCommand.Create(),
+        TenantCommand.Create(),
         ChatCommand.Create(),
         ModelsCommand.Create(),
     };

@@ -134,6 +134,17 @@ public sealed partial class FarmClient : IDisposable
 
     public Task<Usage> GetUsageAsync(CancellationToken cancellationToken = default) => GetAsync("v1/usage", FarmJson.Default.Usage, cancellationToken);
 
+    /// <summary>What a tenant is entitled to. Needs an admin's key.</summary>
+    public Task<Tenant> GetTenantAsync(string tenant, CancellationToken cancellationToken = default) => GetAsync(TenantPath(tenant), FarmJson.Default.Tenant, cancellationToken);
+
+    /// <summary>Sets what a tenant of a cluster is entitled to. Needs an admin's key.</summary>
+    public Task<Tenant> SetTenantAsync(string tenant, TenantRequest rules, CancellationToken cancellationToken = default) => SendAsync(
+        () => new HttpRequestMessage(HttpMethod.Put, TenantPath(tenant)) { Content = JsonContent.Create(rules, FarmJson.Default.TenantRequest) }, FarmJson.Default.Tenant, Patience, cancellationToken);
+
+    /// <summary>Gives a tenant of a cluster back what its keys say. Needs an admin's key.</summary>
+    public Task<Tenant> ResetTenantAsync(string tenant, CancellationToken cancellationToken = default) =>
+        SendAsync(() => new HttpRequestMessage(HttpMethod.Delete, TenantPath(tenant)), FarmJson.Default.Tenant, Patience, cancellationToken);
+
     public Task<ModelList> ListModelsAsync(CancellationToken cancellationToken = default) => GetAsync("v1/models", FarmJson.Default.ModelList, cancellationToken);
 
     /// <summary>Makes pictures and waits for them.</summary>
@@ -158,6 +169,8 @@ public sealed partial class FarmClient : IDisposable
     }
 
     public void Dispose() => _http.Dispose();
+
+    private static string TenantPath(string tenant) => $"v1/tenants/{Uri.EscapeDataString(tenant)}";
 
     private static string JobPath(string id, string? rest = null) => $"v1/jobs/{Uri.EscapeDataString(id)}{(rest is null ? "" : "/" + rest)}";
 

@@ -16,6 +16,8 @@ namespace MetaQuery.Client;
 [JsonSerializable(typeof(SiloList))]
 [JsonSerializable(typeof(CacheReport))]
 [JsonSerializable(typeof(Usage))]
+[JsonSerializable(typeof(Tenant))]
+[JsonSerializable(typeof(TenantRequest))]
 [JsonSerializable(typeof(Health))]
 [JsonSerializable(typeof(ImageRequest))]
 [JsonSerializable(typeof(ImageEditRequest))]

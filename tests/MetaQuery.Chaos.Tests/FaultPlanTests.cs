@@ -23,6 +23,14 @@ public sealed class FaultPlanTests
     public void Another_seed_gives_other_faults() => Assert.Equal(50, Enumerable.Range(0, 50).Select(seed => string.Join('\n', FaultPlan.Create(seed, 20))).Distinct().Count());
 
     [Property(MaxTest = 100)]
+    public void A_plan_of_a_few_kinds_has_each_of_them_and_no_other(int seed)
+    {
+        FaultKind[] kinds = [FaultKind.KillHead, FaultKind.Pause, FaultKind.FullDisk];
+        Assert.Equal(kinds, FaultPlan.Create(seed, 5, kinds).Select(fault => fault.Kind).Distinct().Order());
+        Assert.Throws<ArgumentOutOfRangeException>(() => FaultPlan.Create(seed, 2, kinds));
+    }
+
+    [Property(MaxTest = 100)]
     public void A_fault_hits_what_its_kind_can_hit(int seed)
     {
         foreach (PlannedFault fault in FaultPlan.Create(seed, 60))

@@ -35,6 +35,8 @@ public class ServeTests
         Assert.Contains($"{id}  prompts.txt  local   completed  16/16", Ask(url, "job", "list", "--state", "completed").Succeeded().Output, StringComparison.Ordinal);
         Assert.Contains("16 written, 0 failed", Ask(url, "job", "show", id).Succeeded().Output, StringComparison.Ordinal);
         Assert.Contains("mllm+dit  cpu", Ask(url, "worker", "list").Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains("no limit", Ask(url, "tenant", "show", "local").Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains("this farm is no cluster", Ask(url, "tenant", "set", "local", "--weight", "2").OneLineError(2), StringComparison.Ordinal);
         Assert.Contains("to pause is not possible", Ask(url, "job", "pause", id).OneLineError(2), StringComparison.Ordinal);
         Ask(url, "job", "download", id, "--out", folder["out"]).Succeeded();
         foreach (var file in Directory.EnumerateFiles(folder["whole"]).Where(path => path.EndsWith(".tar", StringComparison.Ordinal) || path.EndsWith("manifest.jsonl", StringComparison.Ordinal)))

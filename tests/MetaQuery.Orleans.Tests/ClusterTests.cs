@@ -1,7 +1,9 @@
 using MetaQuery.Client;
 using MetaQuery.Farm;
 using MetaQuery.Farm.Tests.Doubles;
+using MetaQuery.Imaging;
 using MetaQuery.Orleans.Tests.Doubles;
+using Microsoft.Extensions.DependencyInjection;
 using Orleans.Runtime;
 
 namespace MetaQuery.Orleans.Tests;
@@ -35,6 +37,28 @@ public sealed class ClusterTests(Cluster cluster) : IClassFixture<Cluster>
         FileList files = await other.Client.ListFilesAsync(job.Id);
         Assert.Contains(files.Data, file => file.Name == "00000.tar");
         Assert.NotEmpty(await other.Client.GetImageAsync(job.Id, 1));
+        Assert.Empty(Directory.EnumerateFiles(Path.Combine(cluster.Data, "uploads")));
+    }
+
+    [Fact]
+    public async Task Pictures_of_prompts_go_through_a_silo_that_has_not_the_head_to_every_slot_and_come_out_as_the_embedded_run_makes_them()
+    {
+        using var folder = new Workspace();
+        foreach (byte side in (byte[])[8, 12])
+        {
+            var picture = new RgbImage(side, side);
+            Array.Fill(picture.Pixels, (byte)(10 * side));
+            File.WriteAllBytes(folder[$"{side}.png"], ImageEncoder.Encode(picture, ImageFormat.Png));
+        }
+
+        string prompts = folder.Write("prompts.jsonl", [.. Enumerable.Range(0, 8).Select(i => $$"""{"prompt": "make it {{i}}", "images": ["8.png"{{(i % 2 == 0 ? ", \"12.png\"" : "")}}], "image_guidance_scale": 2}""")]);
+        await new EmbeddedFarm(new ToyModel { ReadsPictures = true }).RunAsync(
+            new JobSpec { PromptFile = prompts, ImagesPerPrompt = 2, Seed = 5, OutFolder = folder["reference"] }, new FarmOptions(), progress: null, CancellationToken.None);
+        ToySilo other = await cluster.NotTheHeadAsync();
+        PictureUpload[] pictures = [.. new[] { "8.png", "12.png" }.Select(name => new PictureUpload(name, () => File.OpenRead(folder[name])))];
+        Job job = await other.Client.UploadJobAsync(new JobRequest { ImagesPerPrompt = 2, Seed = 5 }, File.OpenRead(prompts), prompts, pictures);
+        Assert.Equal("completed", (await cluster.EndOfAsync(job.Id)).State);
+        Assert.Equal(Workspace.HashOutput(folder["reference"]), Workspace.HashOutput(Path.Combine(cluster.Data, "jobs", job.Id, "out")));
         Assert.Empty(Directory.EnumerateFiles(Path.Combine(cluster.Data, "uploads")));
     }
 
@@ -151,14 +175,59 @@ public sealed class ClusterTests(Cluster cluster) : IClassFixture<Cluster>
     }
 
     [Fact]
+    public async Task A_silo_that_is_scaled_down_and_at_once_up_again_has_all_its_slots_once_they_have_ended_what_they_had_begun()
+    {
+        using RunningJob held = await cluster.HoldAsync(new JobRequest { Prompts = [.. Enumerable.Range(0, 12).Select(i => $"held {i}")], ImagesPerPrompt = 4, BatchSize = 1 });
+        ISiloGrain grain = cluster.Grains.GetGrain<ISiloGrain>(cluster.Silos[1].Id);
+        await Until.Async(grain.ReportAsync, report => report.Slots.Take(2).All(slot => slot.Rows > 0), "both slots to hold work");
+        await grain.ScaleAsync(0);
+        SiloReport asked = await grain.ScaleAsync(2);
+        Assert.All(asked.Slots.Take(2), slot => Assert.Equal("draining", slot.State));
+        held.LetGo();
+        await Until.Async(
+            grain.ReportAsync, report => report.Slots.Count(slot => slot.State == "running") == 2, "two slots at work again", TimeSpan.FromMinutes(1));
+        Assert.Equal("completed", (await cluster.EndOfAsync(held.Id)).State);
+    }
+
+    [Fact]
+    public async Task A_watch_that_is_given_up_leaves_nothing_behind_though_its_job_stands_still()
+    {
+        using RunningJob held = await cluster.HoldAsync();
+        string at = await cluster.HeadAsync();
+        FarmHead head = cluster.Silos.Single(silo => silo.Id == at).Services.GetRequiredService<HeadHost>().Require();
+        ToySilo other = await cluster.NotTheHeadAsync();
+        var farm = new ClusterFarm(
+            other.Services.GetRequiredService<IGrainFactory>(), head.Model, other.Services.GetRequiredService<IFarmBackbone>().Registry, other.Whereabouts, cluster.Data);
+        using var stop = new CancellationTokenSource();
+        Task cancelled = Task.Run(async () =>
+        {
+            await foreach (Farm.JobEvent happened in farm.WatchAsync(new JobReference(held.Id, Tenant: null), lastEventId: null, stop.Token))
+            {
+                Assert.Equal(JobState.Running, happened.Job.State);
+            }
+        });
+        await Until.Async(() => Task.FromResult(head.CountWatchers(held.Id)), count => count == 1, "the watcher to come");
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled);
+        await foreach (Farm.JobEvent _ in farm.WatchAsync(new JobReference(held.Id, Tenant: null), lastEventId: null, CancellationToken.None))
+        {
+            break; // as a consumer does that has seen enough
+        }
+
+        await Until.Async(() => Task.FromResult(head.CountWatchers(held.Id)), count => count == 0, "the watchers to go", TimeSpan.FromMinutes(1));
+    }
+
+    [Fact]
     public async Task What_a_tenants_grain_was_told_holds_for_its_next_submission_on_any_silo()
     {
-        var tenant = cluster.Grains.GetGrain<ITenantGrain>(Cluster.Tenant);
-        await tenant.SetRulesAsync(new TenantRules(Weight: 2, MaxQueuedImages: 3));
         ToySilo other = await cluster.NotTheHeadAsync();
+        Tenant set = await cluster.Silos[0].Client.SetTenantAsync(Cluster.Tenant, new TenantRequest { Weight = 2, MaxQueuedImages = 3 });
+        Assert.Equal("set", set.Source);
+        Assert.Equal(set, await other.Client.GetTenantAsync(Cluster.Tenant));
+        Assert.Equal(3, (await other.Client.GetUsageAsync()).MaxQueuedImages);
         var refused = await Assert.ThrowsAsync<FarmApiException>(() => other.Client.CreateJobAsync(new JobRequest { Prompts = ["four"], ImagesPerPrompt = 4 }));
         Assert.Equal(400, refused.Status);
-        await tenant.SetRulesAsync(null);
+        Assert.Equal("keys", (await other.Client.ResetTenantAsync(Cluster.Tenant)).Source);
         Job taken = await other.Client.CreateJobAsync(new JobRequest { Prompts = ["four"], ImagesPerPrompt = 4 });
         await cluster.EndOfAsync(taken.Id);
     }

@@ -54,8 +54,8 @@ public sealed class PageAndHeaderTests
         Assert.Equal(
             [
                 "cancelJob", "chat", "createJob", "deleteJob", "drainSilo", "drainWorker", "editImages", "generateImages", "getCache", "getFile", "getImage", "getJob", "getModel", "getSample",
-                "getThumbnail", "getUsage", "headFile", "health", "listFailures", "listFiles", "listJobs", "listModels", "listSamples", "listSilos", "listWorkers", "metrics", "pauseJob",
-                "readiness", "resumeJob", "retryFailed", "scaleSilo", "watchJob",
+                "getTenant", "getThumbnail", "getUsage", "headFile", "health", "listFailures", "listFiles", "listJobs", "listModels", "listSamples", "listSilos", "listWorkers", "metrics", "pauseJob",
+                "readiness", "resetTenant", "resumeJob", "retryFailed", "scaleSilo", "setTenant", "watchJob",
             ],
             ids.Order(StringComparer.Ordinal));
         Assert.All(operations, operation => Assert.NotEmpty(operation.GetProperty("responses").EnumerateObject()));

@@ -38,6 +38,42 @@ public sealed class QuotaTests : IDisposable
     }
 
     [Fact]
+    public async Task An_admin_sets_what_a_clusters_tenant_is_entitled_to_and_gives_back_what_its_key_says()
+    {
+        (ApiKey key, string text) = ApiKey.Create("a", false, 2, 10, null, DateTimeOffset.UtcNow);
+        (ApiKey boss, string bossText) = ApiKey.Create("boss", true, 1, null, null, DateTimeOffset.UtcNow);
+        var file = new ApiKeyFile(_folder.Path);
+        file.Add(key);
+        file.Add(boss);
+        using var farm = new FakeCluster(Slow);
+        await using FarmTestHost host = await FarmTestHost.StartAsync(farm, keys: new ApiKeyRing(file));
+        using var tenant = new FarmClient(host.Url, text);
+        using var admin = new FarmClient(host.Url, bossText);
+        Assert.Equal(new Tenant("a", "tenant", 2, 10, null, "keys"), await admin.GetTenantAsync("a"));
+        Assert.Equal(new Tenant("a", "tenant", 0.5, null, 7, "set"), await admin.SetTenantAsync("a", new TenantRequest { Weight = 0.5, ImagesPerDay = 7 }));
+        Usage usage = await tenant.GetUsageAsync();
+        Assert.Equal((null, 7), (usage.MaxQueuedImages, usage.ImagesPerDay));
+        Assert.Equal(new Tenant("a", "tenant", 2, 10, null, "keys"), await admin.ResetTenantAsync("a"));
+        Assert.Equal(10, (await tenant.GetUsageAsync()).MaxQueuedImages);
+
+        Assert.Equal(403, (await Assert.ThrowsAsync<FarmApiException>(() => tenant.GetTenantAsync("a"))).Status);
+        Assert.Equal(403, (await Assert.ThrowsAsync<FarmApiException>(() => tenant.SetTenantAsync("a", new TenantRequest()))).Status);
+        Assert.Equal(400, (await Assert.ThrowsAsync<FarmApiException>(() => admin.SetTenantAsync("a", new TenantRequest { Weight = 0 }))).Status);
+        Assert.Equal(400, (await Assert.ThrowsAsync<FarmApiException>(() => admin.GetTenantAsync("a b"))).Status);
+    }
+
+    [Fact]
+    public async Task Without_a_cluster_a_tenants_rules_are_its_keys_and_setting_them_is_refused()
+    {
+        (ApiKey boss, string text) = ApiKey.Create("boss", true, 3, 5, null, DateTimeOffset.UtcNow);
+        await using FarmTestHost host = await StartAsync(boss, Slow);
+        using var admin = new FarmClient(host.Url, text);
+        Assert.Equal(new Tenant("boss", "tenant", 3, 5, null, "keys"), await admin.GetTenantAsync("boss"));
+        FarmApiException refused = await Assert.ThrowsAsync<FarmApiException>(() => admin.SetTenantAsync("boss", new TenantRequest()));
+        Assert.Equal((409, "not_a_cluster"), (refused.Status, refused.Error.Code));
+    }
+
+    [Fact]
     public async Task A_full_farm_says_when_to_come_again()
     {
         using var farm = new FakeFarm(TimeSpan.Zero) { Refusal = new QueueFullException("the queue is full", TimeSpan.FromSeconds(12.3)) };

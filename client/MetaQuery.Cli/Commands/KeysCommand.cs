@@ -10,14 +10,20 @@ internal static class KeysCommand
 {
     public static Command Create() => new("keys", "API keys of a farm's server; once there is one, everybody needs one.") { CreateAdd(), CreateList(), CreateRevoke() };
 
+    internal static Option<double?> Weight() => Values.Number("--weight", "The tenant's share of the slots beside others (default 1).", 0.01, 1000.0);
+
+    internal static Option<long?> QueuedImages() => Values.Number("--max-queued-images", "Images that the tenant may have queued (default: no limit).", 1L, long.MaxValue);
+
+    internal static Option<long?> ImagesPerDay() => Values.Number("--images-per-day", "Images that the tenant may ask for in a day, by UTC (default: no limit).", 1L, long.MaxValue);
+
     private static Command CreateAdd()
     {
         var data = ServeCommand.Data();
         var tenant = new Option<string>("--tenant") { Description = "Whose jobs the key sees and makes.", HelpName = "NAME", Required = true };
         var admin = new Option<bool>("--admin") { Description = "Sees every tenant's jobs, drains workers, reads metrics." };
-        var weight = Values.Number("--weight", "The tenant's share of the slots beside others (default 1).", 0.01, 1000.0);
-        var queued = Values.Number("--max-queued-images", "Images that the tenant may have queued (default: no limit).", 1L, long.MaxValue);
-        var daily = Values.Number("--images-per-day", "Images that the tenant may ask for in a day, by UTC (default: no limit).", 1L, long.MaxValue);
+        var weight = Weight();
+        var queued = QueuedImages();
+        var daily = ImagesPerDay();
         var command = new Command("add", "Make a key and show it, once.") { data, tenant, admin, weight, queued, daily };
         command.SetAction(result =>
         {

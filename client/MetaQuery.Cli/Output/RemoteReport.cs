@@ -117,6 +117,15 @@ internal static class RemoteReport
             ]);
     }
 
+    public static void Show(Tenant tenant)
+    {
+        Line("tenant", tenant.Id);
+        Line("weight", tenant.Weight.ToString(CultureInfo.InvariantCulture));
+        Line("queued", tenant.MaxQueuedImages is { } queued ? $"at most {queued} images" : "no limit");
+        Line("a day", tenant.ImagesPerDay is { } daily ? $"at most {daily} images" : "no limit");
+        Line("source", tenant.Source == "set" ? "set by an admin; tenant reset gives its keys' back" : "its keys");
+    }
+
     private static void Line(string name, string text)
     {
         if (text.Length > 0)

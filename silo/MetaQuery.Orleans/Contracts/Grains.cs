@@ -57,8 +57,9 @@ public interface IJobGrain : IGrainWithStringKey
     [Alias("Apply")]
     Task<JobView> ApplyAsync(Guid call, string? tenant, JobCommand command);
 
+    /// <summary>Ends with the job, or fails where the head leaves this silo.</summary>
     [Alias("Watch")]
-    IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId);
+    IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId, CancellationToken cancellationToken = default);
 
     [Alias("Samples")]
     Task<SamplePage> ListSamplesAsync(string? tenant, long fromPosition, int most);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using MetaQuery.Farm;
 using Orleans.Concurrency;
 using Orleans.Placement;
@@ -9,16 +10,15 @@ namespace MetaQuery.Orleans;
 /// <summary>A job's shell: remembers in the cluster's storage that the job must go on, and asks the head beside it for everything else.</summary>
 /// <remarks>
 /// The job's truth is the head's journal. What this grain adds: while the job has not ended its reminder fires each minute, on whatever silo is alive, and a head is
-/// started where none runs. A ticket of a job that has ended is removed: storage holds unfinished jobs alone.
+/// started where none runs. Where it is asked on a silo that has not the head, it moves to the head's silo. A ticket of a job that has ended is removed: storage holds unfinished jobs alone.
 /// </remarks>
 [HeadPlacement]
 [Immovable(ImmovableKind.Any)]
 [Reentrant]
 internal sealed class JobGrain(
-    [PersistentState("job", FarmStorage.Name)] IPersistentState<JobGrainState> state, HeadHost heads, IReminderRegistry reminders) : Grain, IJobGrain, IRemindable
+    [PersistentState("job", FarmStorage.Name)] IPersistentState<JobGrainState> state, HeadHost heads, IReminderRegistry reminders, MembershipTimes times) : Grain, IJobGrain, IRemindable
 {
     private const string ReminderName = "go-on";
-    private static readonly TimeSpan ReminderPeriod = TimeSpan.FromMinutes(1); // the shortest that Orleans' table is made for
 
     private readonly SemaphoreSlim _writing = new(1, 1);
     private bool _hasReminder;
@@ -42,7 +42,7 @@ internal sealed class JobGrain(
 
         if (!_hasReminder)
         {
-            await reminders.RegisterOrUpdateReminder(GrainContext.GrainId, ReminderName, ReminderPeriod, ReminderPeriod);
+            await reminders.RegisterOrUpdateReminder(GrainContext.GrainId, ReminderName, times.Reminder, times.Reminder);
             _hasReminder = true;
         }
     });
@@ -84,10 +84,10 @@ internal sealed class JobGrain(
         return job;
     }
 
-    public async IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId)
+    public async IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         FarmHead asked = await Ask(Task.FromResult);
-        IAsyncEnumerator<JobEvent> events = asked.WatchAsync(Reference(tenant), lastEventId, CancellationToken.None).GetAsyncEnumerator();
+        IAsyncEnumerator<JobEvent> events = asked.WatchAsync(Reference(tenant), lastEventId, cancellationToken).GetAsyncEnumerator(cancellationToken);
         await using (events)
         {
             while (await NextAsync(events))
@@ -125,7 +125,7 @@ internal sealed class JobGrain(
         }
         catch (GrainFaultException)
         {
-            DeactivateOnIdle(); // the head is on another silo: so should this be
+            MigrateOnIdle(); // the head is on another silo: so should this be; were it only given up, who remembers it here would have it made here again
             throw;
         }
 

@@ -38,7 +38,7 @@ internal static class ClusterCalls
 
     /// <summary>Whether the same call may succeed a moment later.</summary>
     public static bool MayPass(Exception exception) => exception is GrainFaultException { Fault: GrainFault.Unavailable }
-        or TimeoutException or OrleansException or SocketException or IOException or ObjectDisposedException
+        or TimeoutException or OrleansException or EnumerationAbortedException or SocketException or IOException or ObjectDisposedException
         || RedisFailure.IsRedis(exception) || (exception is not GrainFaultException && exception.InnerException is { } inner && MayPass(inner)); // a grain's state could not be read
 
     public static Exception ToFarm(Exception exception) => exception is GrainFaultException fault

@@ -54,6 +54,7 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
             ITenantGrain tenant = _grains.GetGrain<ITenantGrain>(submission.Tenant);
             while (true)
             {
+                Uploads.KeepUp(submission);
                 SubmitAnswer answer = await Ask(() => tenant.SubmitAsync(ticket, submission), cancellationToken);
                 if (answer.Job is { } job)
                 {
@@ -109,35 +110,41 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
         bool isOver = false;
         while (true)
         {
-            IAsyncEnumerator<JobEvent> events = Job(job).WatchAsync(job.Tenant, lastEventId).GetAsyncEnumerator(cancellationToken);
+            IAsyncEnumerator<JobEvent> events = Job(job).WatchAsync(job.Tenant, lastEventId, cancellationToken).GetAsyncEnumerator(cancellationToken);
             bool hasNext = true;
-            while (hasNext)
+            try
             {
-                try
+                while (hasNext)
                 {
-                    hasNext = await events.MoveNextAsync();
-                    lostAt = 0;
-                }
-                catch (Exception exception) when (ClusterCalls.MayPass(exception) && !cancellationToken.IsCancellationRequested
-                    && (lostAt == 0 || TimeProvider.System.GetElapsedTime(lostAt) < ClusterCalls.Patience))
-                {
-                    lostAt = lostAt == 0 ? TimeProvider.System.GetTimestamp() : lostAt;
-                    break; // the next head tells on, with a snapshot, since it does not know this one's events
-                }
-                catch (Exception exception) when (ClusterCalls.MayPass(exception) || exception is GrainFaultException)
-                {
-                    throw ClusterCalls.ToFarm(exception);
-                }
+                    try
+                    {
+                        hasNext = await events.MoveNextAsync();
+                        lostAt = 0;
+                    }
+                    catch (Exception exception) when (IsCutOff(exception, cancellationToken)
+                        && (lostAt == 0 || TimeProvider.System.GetElapsedTime(lostAt) < ClusterCalls.Patience))
+                    {
+                        lostAt = lostAt == 0 ? TimeProvider.System.GetTimestamp() : lostAt;
+                        break; // the next head tells on, with a snapshot, since it does not know this one's events
+                    }
+                    catch (Exception exception) when (IsCutOff(exception, cancellationToken) || exception is GrainFaultException)
+                    {
+                        throw ClusterCalls.ToFarm(exception);
+                    }
 
-                if (hasNext)
-                {
-                    lastEventId = events.Current.Id;
-                    isOver = JobLifecycle.IsFinal(events.Current.Job.State);
-                    yield return events.Current;
+                    if (hasNext)
+                    {
+                        lastEventId = events.Current.Id;
+                        isOver = JobLifecycle.IsFinal(events.Current.Job.State);
+                        yield return events.Current;
+                    }
                 }
             }
+            finally
+            {
+                await EndAsync(events); // also where the watcher leaves: the head would go on counting it
+            }
 
-            await EndAsync(events);
             if (!hasNext && isOver)
             {
                 yield break;
@@ -193,7 +200,21 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
 
     public Task<bool> ScaleSiloAsync(string silo, int slots, CancellationToken cancellationToken) => Ask(() => Admin.ScaleAsync(silo, slots), cancellationToken);
 
+    public Task<TenantRules?> GetTenantRulesAsync(string tenant, CancellationToken cancellationToken) => Ask(_grains.GetGrain<ITenantGrain>(tenant).GetRulesAsync, cancellationToken);
+
+    public Task SetTenantRulesAsync(string tenant, TenantRules? rules, CancellationToken cancellationToken) => Ask(
+        async () =>
+        {
+            await _grains.GetGrain<ITenantGrain>(tenant).SetRulesAsync(rules);
+            return true;
+        },
+        cancellationToken);
+
     private static Task<T> Ask<T>(Func<Task<T>> call, CancellationToken cancellationToken) => ClusterCalls.RepeatAsync(call, cancellationToken);
+
+    // a grain that leaves its silo cancels what is enumerated there
+    private static bool IsCutOff(Exception exception, CancellationToken cancellationToken) =>
+        (ClusterCalls.MayPass(exception) || exception is OperationCanceledException) && !cancellationToken.IsCancellationRequested;
 
     private static async Task EndAsync(IAsyncEnumerator<JobEvent> events)
     {

@@ -6,6 +6,7 @@ namespace MetaQuery.Orleans;
 internal sealed class DeviceSlot
 {
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan GoodFor = TimeSpan.FromMilliseconds(100);
 
     private readonly SlotSettings _settings;
     private readonly IFarmBackbone _backbone;
@@ -13,6 +14,7 @@ internal sealed class DeviceSlot
     private readonly SharedProcess _process;
     private readonly CancellationTokenSource _drain = new(); // lives as long as the silo
     private WorkerHost? _host;
+    private Look? _latest;
 
     public DeviceSlot(SlotSettings settings, IFarmBackbone backbone, ConditionCache cache, SharedProcess process)
     {
@@ -25,6 +27,9 @@ internal sealed class DeviceSlot
 
     public bool HasEnded => Ended.IsCompleted;
 
+    /// <summary>Whether it was asked to end, here or as a worker.</summary>
+    public bool IsDraining => _drain.IsCancellationRequested || Volatile.Read(ref _host) is { Status.State: not WorkerState.Running };
+
     public void Drain() => _drain.Cancel();
 
     public SiloSlotView Describe(int index)
@@ -34,10 +39,28 @@ internal sealed class DeviceSlot
             return new SiloSlotView(index, HasEnded || _drain.IsCancellationRequested ? "drained" : "waiting", null, "idle", 0, 0, 0, 0, 0);
         }
 
-        WorkerStatus status = host.Status;
+        WorkerStatus status = StatusOf(host);
         SlotStatus slot = status.Slots.Count > 0 ? status.Slots[0] : new SlotStatus("idle", 0, [], host.Info.StartedAt);
-        string state = HasEnded ? "drained" : status.State switch { WorkerState.Running => "running", WorkerState.Draining => "draining", _ => "drained" };
+        string state = HasEnded ? "drained" : status.State switch
+        {
+            WorkerState.Running when !_drain.IsCancellationRequested => "running",
+            WorkerState.Drained => "drained",
+            _ => "draining",
+        };
         return new SiloSlotView(index, state, host.Info.Id, slot.Activity, slot.Rows, status.BusyShare, status.ImagesPerSecond, status.ImagesMade, status.ConditionsMade);
+    }
+
+    /// <summary>At most ten looks a second, whoever asks: the worker keeps each for half a minute, to tell its rates from.</summary>
+    private WorkerStatus StatusOf(WorkerHost host)
+    {
+        if (Volatile.Read(ref _latest) is { } latest && TimeProvider.System.GetElapsedTime(latest.At) < GoodFor)
+        {
+            return latest.Status;
+        }
+
+        WorkerStatus status = host.Status;
+        Volatile.Write(ref _latest, new Look(status, TimeProvider.System.GetTimestamp()));
+        return status;
     }
 
     private async Task RunAsync()
@@ -83,4 +106,6 @@ internal sealed class DeviceSlot
         using CancellationTokenRegistration draining = _drain.Token.Register(host.Drain);
         await host.RunAsync(CancellationToken.None);
     }
+
+    private sealed record Look(WorkerStatus Status, long At);
 }

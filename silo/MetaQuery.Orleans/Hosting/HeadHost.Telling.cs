@@ -8,6 +8,7 @@ internal sealed partial class HeadHost
 {
     private const int MostJobs = 100_000;
     private static readonly TimeSpan TellEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan SweepEvery = TimeSpan.FromMinutes(10);
     private static readonly JobState[] Unfinished = [.. Enum.GetValues<JobState>().Where(state => !JobLifecycle.IsFinal(state))];
 
     private async Task TellAsync(Running running)
@@ -81,6 +82,27 @@ internal sealed partial class HeadHost
             _tenants.Tell(tenant, await _grains.GetGrain<ITenantGrain>(tenant).GetRulesAsync().WaitAsync(stop));
         }
     }
+
+    /// <summary>Uploads that nobody asks for any more go.</summary>
+    private async Task SweepAsync(CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                Uploads.Sweep(_settings!.Options.DataFolder, TimeProvider.System.GetUtcNow());
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                Unswept(_log, exception.Message.ReplaceLineEndings(" ")); // jobs do not hang on it
+            }
+
+            await Task.Delay(SweepEvery, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    [LoggerMessage(5, LogLevel.Warning, "uploads left behind could not be removed: {Reason}; it is tried again in ten minutes")]
+    private static partial void Unswept(ILogger log, string reason);
 
     [LoggerMessage(3, LogLevel.Warning, "the jobs' grains could not be told: {Reason}; they are told again")]
     private static partial void Untold(ILogger log, string reason);

@@ -199,7 +199,7 @@ internal sealed partial class HeadHost : IAsyncDisposable
     private async Task ServeAsync(Running here)
     {
         Started(_log, here.Epoch, _silo);
-        Task told = TellAsync(here);
+        Task told = Task.WhenAll(TellAsync(here), SweepAsync(here.Stop));
         Task ended = Task.Delay(Timeout.Infinite, here.Stop);
         await Task.WhenAny(here.Head.Broken, ended);
         if (here.Head.Broken.IsCompleted)

@@ -68,4 +68,7 @@ public sealed record MembershipTimes
 
     /// <summary>Between two calls by which each silo makes sure that a head runs.</summary>
     public TimeSpan HeadLook { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Between two reminders of a job: a minute is the shortest that Orleans' tables are made for.</summary>
+    public TimeSpan Reminder { get; init; } = TimeSpan.FromMinutes(1);
 }

@@ -36,6 +36,7 @@ public static class SiloSetup
         silo.AddPlacementDirector<HeadPlacement>(services => ActivatorUtilities.CreateInstance<HeadPlacementDirector>(services));
         silo.AddPlacementDirector<OwnerPlacement>(_ => new OwnerPlacementDirector());
         silo.Configure<ClusterMembershipOptions>(options => Set(options, parts.Membership));
+        silo.Configure<ReminderOptions>(options => options.MinimumReminderPeriod = parts.Membership.Reminder);
         silo.Services.TryAddSingleton(TimeProvider.System);
         silo.Services
             .AddSingleton(parts.Membership)

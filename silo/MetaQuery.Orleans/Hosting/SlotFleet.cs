@@ -17,6 +17,7 @@ internal sealed class SlotFleet : IAsyncDisposable
     private readonly SiloAddress _silo;
     private readonly Lock _gate = new();
     private readonly SortedDictionary<int, DeviceSlot> _slots = [];
+    private readonly HashSet<int> _again = []; // slots that are wanted again once they have drained
     private readonly SharedProcess _process = new();
     private readonly ConditionCache? _cache;
     private readonly TaskCompletionSource<Exception> _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -49,15 +50,18 @@ internal sealed class SlotFleet : IAsyncDisposable
         }
     }
 
-    /// <summary>Lets a slot work, where it does not already; one that drained begins anew.</summary>
+    /// <summary>Lets a slot work, where it does not already; one that drained begins anew, and one that drains does so as soon as it has.</summary>
     public SiloSlotView Start(int index)
     {
         lock (_gate)
         {
-            if (!_isShut && (!_slots.TryGetValue(index, out DeviceSlot? slot) || slot.HasEnded))
+            if (!_slots.TryGetValue(index, out DeviceSlot? slot) || slot.HasEnded)
             {
-                _slots[index] = slot = new DeviceSlot(_settings, _backbone, _cache!, _process);
-                _ = WatchAsync(slot);
+                Begin(index);
+            }
+            else if (slot.IsDraining)
+            {
+                _again.Add(index);
             }
         }
 
@@ -70,6 +74,7 @@ internal sealed class SlotFleet : IAsyncDisposable
         DeviceSlot? slot;
         lock (_gate)
         {
+            _again.Remove(index);
             _slots.TryGetValue(index, out slot);
         }
 
@@ -110,11 +115,28 @@ internal sealed class SlotFleet : IAsyncDisposable
 
     public async ValueTask DisposeAsync() => await DrainAllAsync();
 
-    private async Task WatchAsync(DeviceSlot slot)
+    private void Begin(int index)
+    {
+        if (!_isShut)
+        {
+            _again.Remove(index);
+            DeviceSlot slot = _slots[index] = new DeviceSlot(_settings, _backbone, _cache!, _process);
+            _ = WatchAsync(index, slot);
+        }
+    }
+
+    private async Task WatchAsync(int index, DeviceSlot slot)
     {
         try
         {
             await slot.Ended;
+            lock (_gate)
+            {
+                if (_slots[index] == slot && _again.Contains(index))
+                {
+                    Begin(index);
+                }
+            }
         }
 #pragma warning disable CA1031 // handed to whoever runs the silo
         catch (Exception exception)

@@ -11,6 +11,9 @@ internal static class Uploads
     private const string FolderName = "uploads";
     private const string PicturesEnding = ".pictures";
 
+    /// <summary>How long a file may lie untouched: who uploads writes to it, and who waits for the head's answer touches it with each question, so that none older is asked for.</summary>
+    public static readonly TimeSpan KeptFor = TimeSpan.FromHours(1);
+
     /// <summary>Puts a submission's streams into the data folder.</summary>
     /// <returns>The submission without them.</returns>
     /// <exception cref="JobSpecException">The prompts' format is not known.</exception>
@@ -73,6 +76,35 @@ internal static class Uploads
         };
     }
 
+    /// <summary>Says that what was stored is still asked for.</summary>
+    public static void KeepUp(JobSubmission stored)
+    {
+        if (stored is { PromptsFormat: not null, Spec.PromptFile: { } path })
+        {
+            foreach (string file in FilesOf(path).Where(File.Exists))
+            {
+                File.SetLastWriteTimeUtc(file, DateTime.UtcNow);
+            }
+        }
+    }
+
+    /// <summary>Removes what silos left behind that died before they had their answer.</summary>
+    /// <param name="dataFolder">The head's.</param>
+    /// <param name="now">Files untouched for <see cref="KeptFor"/> before it go.</param>
+    /// <exception cref="IOException">The folder cannot be read or written; the next sweep may.</exception>
+    /// <exception cref="UnauthorizedAccessException">Likewise.</exception>
+    public static void Sweep(string dataFolder, DateTimeOffset now)
+    {
+        string folder = Path.Combine(dataFolder, FolderName);
+        if (Directory.Exists(folder))
+        {
+            foreach (string file in Directory.EnumerateFiles(folder).Where(file => File.GetLastWriteTimeUtc(file) < now.UtcDateTime - KeptFor))
+            {
+                File.Delete(file);
+            }
+        }
+    }
+
     /// <summary>Removes what was stored.</summary>
     public static void Remove(JobSubmission stored)
     {
@@ -84,14 +116,13 @@ internal static class Uploads
 
     private static void Remove(string path)
     {
-        foreach (string file in (string[])[path, path + PicturesEnding])
+        foreach (string file in FilesOf(path).Where(File.Exists))
         {
-            if (File.Exists(file))
-            {
-                File.Delete(file);
-            }
+            File.Delete(file);
         }
     }
+
+    private static string[] FilesOf(string path) => [path, path + PicturesEnding];
 
     private static FileStream Create(string path) => new(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
 

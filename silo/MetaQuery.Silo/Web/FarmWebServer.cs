@@ -159,6 +159,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
         app.Services.GetRequiredService<ChatEndpoints>().Map(app);
         FarmEndpoints.Map(app, farm, keys, DateTimeOffset.UtcNow);
         SiloEndpoints.Map(app, farm);
+        TenantEndpoints.Map(app, farm, keys);
         Telemetry.MapMetrics(app, options);
         app.MapOpenApi();
     }

@@ -13,6 +13,13 @@ public interface IFarmCluster
     /// <returns>False where there is no such silo.</returns>
     /// <exception cref="JobSpecException">The silo has no role that needs slots, or the number is out of range.</exception>
     Task<bool> ScaleSiloAsync(string silo, int slots, CancellationToken cancellationToken);
+
+    /// <summary>What was set for a tenant; null where what its keys say holds.</summary>
+    Task<TenantRules?> GetTenantRulesAsync(string tenant, CancellationToken cancellationToken);
+
+    /// <summary>Sets what a tenant is entitled to, at once and for waiting work too; null gives back what its keys say.</summary>
+    /// <exception cref="JobSpecException">A value is out of range.</exception>
+    Task SetTenantRulesAsync(string tenant, TenantRules? rules, CancellationToken cancellationToken);
 }
 
 /// <summary>A silo as others see it.</summary>

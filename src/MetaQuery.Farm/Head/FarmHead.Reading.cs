@@ -45,6 +45,9 @@ public sealed partial class FarmHead
         }
     }
 
+    /// <summary>Enumerations of <see cref="WatchAsync"/> that have begun and not ended.</summary>
+    public int CountWatchers(string jobId) => _events.TryGetValue(jobId, out EventStream? stream) ? stream.Watchers : 0;
+
     public Task<SamplePage> ListSamplesAsync(JobReference job, long fromPosition, int most, CancellationToken cancellationToken) =>
         Task.Run(() => ArchiveOf(Require(job)).ListSamples(Math.Max(0, fromPosition), most), cancellationToken);
 

@@ -1,4 +1,5 @@
 using MetaQuery.Client;
+using MetaQuery.Farm;
 using MetaQuery.Farm.Tests.Doubles;
 using MetaQuery.Redis;
 using MetaQuery.Silo.Hosting;
@@ -9,15 +10,15 @@ using Orleans.Runtime;
 
 namespace MetaQuery.Orleans.Tests.Doubles;
 
-/// <summary>All that <c>./farm silo</c> runs, in this process, with a model of toys: Orleans, grains, slots, head, web, over a real Redis.</summary>
+/// <summary>All that <c>./farm silo</c> runs, in this process, with a model of toys unless another is given: Orleans, grains, slots, head, web, over a real Redis.</summary>
 internal sealed class ToySilo : IAsyncDisposable
 {
     private readonly CancellationTokenSource _stop;
     private readonly IFarmBackbone _backbone;
 
-    private ToySilo(CancellationTokenSource stop, IFarmBackbone backbone, Task running, SiloAddress address, string? url, HeadWhereabouts whereabouts)
+    private ToySilo(CancellationTokenSource stop, IFarmBackbone backbone, Task running, SiloAddress address, string? url, IServiceProvider services)
     {
-        (_stop, _backbone, Running, Address, Whereabouts) = (stop, backbone, running, address, whereabouts);
+        (_stop, _backbone, Running, Address, Services) = (stop, backbone, running, address, services);
         Client = url is null ? null! : new FarmClient(new Uri(url), key: null);
     }
 
@@ -26,8 +27,11 @@ internal sealed class ToySilo : IAsyncDisposable
 
     public SiloAddress Address { get; }
 
+    /// <summary>Its parts.</summary>
+    public IServiceProvider Services { get; }
+
     /// <summary>What this silo believes of the head's place.</summary>
-    public HeadWhereabouts Whereabouts { get; }
+    public HeadWhereabouts Whereabouts => Services.GetRequiredService<HeadWhereabouts>();
 
     public string Id => Address.ToParsableString();
 
@@ -37,7 +41,7 @@ internal sealed class ToySilo : IAsyncDisposable
     /// <param name="redis">Null for localhost clustering.</param>
     /// <param name="membership">Null for the times of the command.</param>
     public static async Task<ToySilo> StartAsync(
-        RealRedis? redis, string dataFolder, SiloRoles roles = SiloRoles.All, int slots = 1, ToyModel? model = null, MembershipTimes? membership = null)
+        RealRedis? redis, string dataFolder, SiloRoles roles = SiloRoles.All, int slots = 1, IFarmModel? model = null, MembershipTimes? membership = null)
     {
         var farm = redis is null ? null : new RedisFarmOptions { Redis = RedisOptions.Parse(redis.Address), DataFolder = dataFolder, LeaseTime = TimeSpan.FromSeconds(10) };
         IFarmBackbone backbone = farm is null ? new MemoryBackbone(Path.Combine(dataFolder, "conditions"), 1 << 30) : new RedisBackbone(await RedisFarm.ConnectAsync(farm, CancellationToken.None));
@@ -66,7 +70,7 @@ internal sealed class ToySilo : IAsyncDisposable
         }
 
         (SiloAddress address, string? url) = await joined.Task;
-        return new ToySilo(stop, backbone, running, address, url, services!.GetRequiredService<HeadWhereabouts>());
+        return new ToySilo(stop, backbone, running, address, url, services!);
     }
 
     /// <summary>As SIGTERM does.</summary>
@@ -90,8 +94,9 @@ internal static class Until
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
-    public static async Task<T> Async<T>(Func<Task<T>> look, Func<T, bool> isGood, string what)
+    public static async Task<T> Async<T>(Func<Task<T>> look, Func<T, bool> isGood, string what, TimeSpan? patience = null)
     {
+        TimeSpan limit = patience ?? Patience;
         long start = TimeProvider.System.GetTimestamp();
         while (true)
         {
@@ -101,7 +106,7 @@ internal static class Until
                 return seen;
             }
 
-            Assert.True(TimeProvider.System.GetElapsedTime(start) < Patience, $"waited {Patience} for {what}; last seen: {seen}");
+            Assert.True(TimeProvider.System.GetElapsedTime(start) < limit, $"waited {limit} for {what}; last seen: {seen}");
             await Task.Delay(TimeSpan.FromMilliseconds(50));
         }
     }

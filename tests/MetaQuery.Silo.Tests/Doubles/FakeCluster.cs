@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using MetaQuery.Farm;
 
 namespace MetaQuery.Silo.Tests.Doubles;
@@ -6,6 +7,7 @@ namespace MetaQuery.Silo.Tests.Doubles;
 public sealed class FakeCluster(TimeSpan timePerImage, ITenantDirectory? tenants = null) : FakeFarm(timePerImage, tenants), IFarmCluster
 {
     private readonly Lock _lock = new();
+    private readonly ConcurrentDictionary<string, TenantRules?> _rules = new(StringComparer.Ordinal);
     private readonly List<SiloView> _silos =
     [
         Silo("10.0.0.1:11111@120000001", ["head", "mllm", "dit"], isHead: true, slots: 2), Silo("10.0.0.2:11111@120000002", ["head", "mllm", "dit"], isHead: false, slots: 2),
@@ -23,6 +25,14 @@ public sealed class FakeCluster(TimeSpan timePerImage, ITenantDirectory? tenants
     public Task<bool> DrainSiloAsync(string silo, CancellationToken cancellationToken) => ChangeAsync(silo, known => known with { State = "leaving" });
 
     public Task<bool> ScaleSiloAsync(string silo, int slots, CancellationToken cancellationToken) => ChangeAsync(silo, known => known with { Slots = Slots(slots) });
+
+    public Task<TenantRules?> GetTenantRulesAsync(string tenant, CancellationToken cancellationToken) => Task.FromResult(_rules.GetValueOrDefault(tenant));
+
+    public Task SetTenantRulesAsync(string tenant, TenantRules? rules, CancellationToken cancellationToken)
+    {
+        _rules[tenant] = rules;
+        return Task.CompletedTask;
+    }
 
     private Task<bool> ChangeAsync(string silo, Func<SiloView, SiloView> change)
     {

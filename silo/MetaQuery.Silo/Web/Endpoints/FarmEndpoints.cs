@@ -39,7 +39,7 @@ internal static class FarmEndpoints
         {
             Caller caller = Caller.Of(context);
             TenantUsage usage = await farm.GetUsageAsync(caller.Tenant, context.RequestAborted);
-            TenantRules rules = tenants.RulesOf(caller.Tenant);
+            (TenantRules rules, _) = await TenantEndpoints.RulesOfAsync(farm, tenants, caller.Tenant, context.RequestAborted);
             return Answer(
                 new Usage("usage", caller.Tenant, caller.IsAdmin, usage.QueuedImages, usage.ImagesToday, rules.MaxQueuedImages, rules.ImagesPerDay), FarmJson.Default.Usage);
         }).Produces<Usage>();

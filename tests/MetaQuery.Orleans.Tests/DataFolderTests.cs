@@ -1,0 +1,113 @@
+using MetaQuery.Chaos;
+using MetaQuery.Farm;
+using MetaQuery.Farm.Tests.Doubles;
+using MetaQuery.Orleans.Tests.Doubles;
+using MetaQuery.TestKit;
+
+namespace MetaQuery.Orleans.Tests;
+
+/// <summary>What silos keep in the data folder beside the head's own: heads' numbers, uploads on their way.</summary>
+public sealed class DataFolderTests : IDisposable
+{
+    private readonly Workspace _folder = new();
+
+    private string EpochPath => _folder["data/head.epoch"];
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Each_head_of_a_folder_has_a_greater_number_also_after_one_whose_write_was_cut_off()
+    {
+        using DataFolder folder = DataFolder.Take(_folder["data"]);
+        Assert.Equal([1L, 2L, 3L], Enumerable.Range(0, 3).Select(_ => HeadEpoch.Next(folder)));
+        string whole = File.ReadAllText(EpochPath);
+        File.WriteAllText(EpochPath, whole.Replace("00000000000000000002 0000", "00000000000000000004 0000", StringComparison.Ordinal)); // 4 over 2 was begun
+        Assert.NotEqual(whole, File.ReadAllText(EpochPath));
+        Assert.Equal([4L, 5L], Enumerable.Range(0, 2).Select(_ => HeadEpoch.Next(folder))); // nobody was 4
+        Assert.Equal(whole.Length, new FileInfo(EpochPath).Length);
+    }
+
+    [Fact]
+    public void The_file_of_the_first_version_is_read_and_counted_on_from()
+    {
+        using DataFolder folder = DataFolder.Take(_folder["data"]);
+        File.WriteAllText(EpochPath, "41\n");
+        Assert.Equal((42L, 43L), (HeadEpoch.Next(folder), HeadEpoch.Next(folder)));
+        Assert.Equal("00000000000000000042 00000000000000000042\n00000000000000000043 00000000000000000043\n", OrderedLines()); // frozen
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("many\n")]
+    [InlineData("00000000000000000042 00000000000000000041\n00000000000000000043 0000000000000000004x\n")]
+    public void A_file_that_holds_no_number_is_named_and_not_counted_from_nought(string text)
+    {
+        using DataFolder folder = DataFolder.Take(_folder["data"]);
+        File.WriteAllText(EpochPath, text);
+        Assert.Contains(EpochPath, Assert.Throws<JournalDamagedException>(() => HeadEpoch.Next(folder)).Message, StringComparison.Ordinal);
+        Assert.Equal(text, File.ReadAllText(EpochPath));
+    }
+
+    [Fact]
+    public async Task A_head_starts_on_a_full_disk_and_says_what_it_lacks()
+    {
+        if (!Environment.IsPrivilegedProcess)
+        {
+            Console.WriteLine("not covered here: only root may mount a tmpfs");
+            return;
+        }
+
+        using DataDisk disk = DataDisk.Create(_folder.Root, mebibytes: 16, mounts: true);
+        using RealRedis redis = RealRedis.With();
+        await using (ToySilo first = await ToySilo.StartAsync(redis, disk.DataFolder))
+        {
+            await Until.Async(() => Task.FromResult(first.Whereabouts.Last), standing => standing is { IsRunning: true }, "the first head");
+        }
+
+        disk.Fill();
+        await using ToySilo second = await ToySilo.StartAsync(redis, disk.DataFolder);
+        await Until.Async(() => Task.FromResult(second.Whereabouts.Last), standing => standing is { IsRunning: true, Epoch: 2 }, "a head on the full disk", TimeSpan.FromMinutes(1));
+        disk.Free();
+        await Until.Async(() => Task.FromResult(second.Whereabouts.Last), standing => standing is { IsReady: true }, "the head to be ready");
+    }
+
+    [Fact]
+    public async Task Uploads_that_nobody_asks_for_any_more_are_swept_and_those_that_somebody_does_are_not()
+    {
+        string data = _folder["data"];
+        var submission = new JobSubmission { Spec = new JobSpec { OutFolder = "" }, Tenant = "t", PromptsFormat = "txt", Prompts = new MemoryStream("a dog\n"u8.ToArray()), Pictures = Pictures() };
+        JobSubmission left = await Uploads.StoreAsync(submission, data, Guid.NewGuid(), CancellationToken.None);
+        submission.Prompts!.Position = 0;
+        JobSubmission asked = await Uploads.StoreAsync(submission, data, Guid.NewGuid(), CancellationToken.None);
+        foreach (string file in Directory.EnumerateFiles(Path.Combine(data, "uploads")))
+        {
+            File.SetLastWriteTimeUtc(file, DateTime.UtcNow - Uploads.KeptFor - TimeSpan.FromMinutes(1));
+        }
+
+        Uploads.KeepUp(asked);
+        Uploads.Sweep(data, DateTimeOffset.UtcNow);
+        Assert.False(File.Exists(left.Spec.PromptFile));
+        Assert.Equal(
+            [asked.Spec.PromptFile!, asked.Spec.PromptFile + ".pictures"], Directory.EnumerateFiles(Path.Combine(data, "uploads")).Order(StringComparer.Ordinal));
+
+        static async IAsyncEnumerable<UploadedPicture> Pictures()
+        {
+            await Task.Yield();
+            yield return new UploadedPicture("a.png", new byte[] { 1, 2, 3 });
+        }
+    }
+
+    [Fact]
+    public async Task A_head_sweeps_what_a_dead_silo_left_in_uploads()
+    {
+        using RealRedis redis = RealRedis.With();
+        string left = _folder["data/uploads/0123.txt"];
+        Directory.CreateDirectory(Path.GetDirectoryName(left)!);
+        File.WriteAllText(left, "a dog\n");
+        File.SetLastWriteTimeUtc(left, DateTime.UtcNow - Uploads.KeptFor - TimeSpan.FromMinutes(1));
+        await using ToySilo silo = await ToySilo.StartAsync(redis, _folder["data"], SiloRoles.Head, slots: 0);
+        await Until.Async(() => Task.FromResult(File.Exists(left)), exists => !exists, "the upload to go", TimeSpan.FromMinutes(1));
+    }
+
+    private string OrderedLines() => string.Concat(File.ReadLines(EpochPath).Order(StringComparer.Ordinal).Select(line => line + "\n"));
+}
