@@ -11,7 +11,7 @@ export function pictureInput(changed) {
   const chooser = h('input', { type: 'file', id: 'picture-files', class: 'visually-hidden', multiple: true, accept: 'image/png,image/jpeg,image/webp,.png,.jpg,.jpeg,.webp' });
   const list = h('ul', { class: 'chosen', 'aria-label': 'Chosen pictures' });
   const element = h('div', { class: 'picture-input', hidden: true }, list,
-    h('p', { class: 'hint' }, h('label', { for: 'picture-files', class: 'file-label' }, icon('picture'), 'Add pictures'), chooser, ' to edit or to combine; without a prompt they are made again'));
+    h('p', { class: 'hint' }, h('label', { for: 'picture-files', class: 'file-label' }, icon('picture'), 'Add pictures'), chooser, ' or drop them here, to edit or to combine; without a prompt they are made again'));
   let files = [];
   const addresses = new Map();
 
