@@ -146,7 +146,7 @@ public sealed class LocalModel : IFarmModel, IDisposable
         TextModelTraits text = TextModel.Describe(folder);
         return new ModelDescription(
             new ConditionIdentity(
-                folder.ConditionRevision, Path.GetFileName(folder.MllmPath), text.TemplateSource, folder.Config.SystemPrompt, folder.Config.NumMetaqueries,
+                folder.ConditionRevision, Path.GetFileName(folder.MllmPath), text.TemplateSource, folder.Config.SystemPrompt ?? "", folder.Config.NumMetaqueries,
                 $"{dtype}/bfloat16", numerics.ToString(), text.ConditionBytes),
             new ImageModelInfo(
                 folder.Revision, folder.Name, new ImageSize(image.DefaultSizePixels, image.DefaultSizePixels), image.SizeMultiplePixels, image.MinSizePixels,

@@ -27,16 +27,19 @@ public sealed class StorageException(StorageFault fault, string message, Excepti
     /// <summary>A full disk may be emptied; the rest needs a person.</summary>
     public bool IsTransient => Fault == StorageFault.DiskFull;
 
+    /// <summary>Whether an error says that there is no space or no quota left (ENOSPC 28, EDQUOT 122).</summary>
+    public static bool IsDiskFull(Exception exception) => exception is IOException { HResult: 28 or 122 or unchecked((int)0x80070070) };
+
     /// <summary>Names what failed on which path, from the exception that .NET's file APIs gave.</summary>
     public static StorageException From(Exception exception, string path)
     {
-        // .NET on Unix hands errno on as HResult where it has no exception of its own for it (ENOSPC 28, EROFS 30, EDQUOT 122)
+        // .NET on Unix hands errno on as HResult where it has no exception of its own for it (EROFS 30)
         return exception switch
         {
             StorageException already => already,
             UnauthorizedAccessException => new(StorageFault.AccessDenied, $"{path}: no permission to write here", exception),
             DirectoryNotFoundException => new(StorageFault.NotFound, $"{path}: its folder does not exist", exception),
-            { HResult: 28 or 122 or unchecked((int)0x80070070) } => new(StorageFault.DiskFull, $"{path}: the disk is full", exception),
+            _ when IsDiskFull(exception) => new(StorageFault.DiskFull, $"{path}: the disk is full", exception),
             { HResult: 30 } => new(StorageFault.ReadOnly, $"{path}: the file system is read-only", exception),
             _ => new(StorageFault.Other, $"{path}: {exception.Message}", exception),
         };

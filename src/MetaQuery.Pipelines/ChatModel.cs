@@ -17,7 +17,7 @@ public sealed class ChatModel : IDisposable
     private readonly CausalDecoder _decoder;
     private readonly Tokenizer _tokenizer;
     private readonly ChatTemplate _template;
-    private readonly Lazy<VisionModel>? _vision;
+    private readonly LoadedOnce<VisionModel>? _vision;
     private readonly VisionFeatureCache _features = new(FeatureBytes);
     private readonly bool _ownsDecoder;
 
@@ -26,7 +26,7 @@ public sealed class ChatModel : IDisposable
     internal ChatModel(CausalDecoder decoder, Tokenizer tokenizer, ChatTemplate template, Func<VisionModel>? vision, bool ownsDecoder)
     {
         (_decoder, _tokenizer, _template, _ownsDecoder) = (decoder, tokenizer, template, ownsDecoder);
-        _vision = vision is null ? null : new Lazy<VisionModel>(vision);
+        _vision = vision is null ? null : new LoadedOnce<VisionModel>(vision);
     }
 
     /// <summary>Whether questions may have pictures.</summary>
@@ -59,7 +59,7 @@ public sealed class ChatModel : IDisposable
     public void Dispose()
     {
         _features.Dispose();
-        if (_vision is { IsValueCreated: true })
+        if (_vision is { IsLoaded: true })
             _vision.Value.Dispose();
         if (_ownsDecoder)
             _decoder.Dispose();

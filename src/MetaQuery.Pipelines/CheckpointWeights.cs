@@ -17,7 +17,7 @@ internal static class CheckpointWeights
     public static bool HoldsMllm(MetaQueryModelFolder folder, WeightSource checkpoint)
     {
         var hasOwn = !folder.IsGguf && HuggingFaceFolder.Open(folder.MllmPath).HasWeights();
-        var backbone = checkpoint.WithPrefix(MllmInContext.Backbone);
+        var backbone = MllmKinds.Named(checkpoint.WithPrefix(MllmInContext.Backbone));
         var holdsLayers = backbone.WithPrefix(MllmKinds.DecoderPrefix(backbone)).Contains(Table);
         return holdsLayers && !(hasOwn && folder.Config.IsMllmFrozen);
     }
@@ -29,7 +29,7 @@ internal static class CheckpointWeights
     /// <exception cref="CheckpointException">The table has another shape.</exception>
     public static CausalDecoder WithPromptTable(MetaQueryModelFolder folder, WeightSource checkpoint, CausalDecoder decoder)
     {
-        var backbone = checkpoint.WithPrefix(MllmInContext.Backbone);
+        var backbone = MllmKinds.Named(checkpoint.WithPrefix(MllmInContext.Backbone));
         var language = backbone.WithPrefix(MllmKinds.DecoderPrefix(backbone));
         if (!language.Contains(Table) || HoldsMllm(folder, checkpoint))
             return decoder;

@@ -14,7 +14,10 @@ namespace MetaQuery.Pipelines;
 /// <param name="BucketTokens">Without packed layers a prompt is padded to the next multiple of this: its padding depends on itself alone.</param>
 /// <param name="MaxBatchTokens">Packed layers take fewer prompts at once where these are so long together; a picture may be a thousand tokens.</param>
 /// <param name="FeatureCacheBytes">Vision features that are kept, so that many prompts about one picture run the vision tower once.</param>
-public sealed record ConditionEncoderOptions(int BatchSize = 8, int BucketTokens = 16, int MaxBatchTokens = 4096, long FeatureCacheBytes = 256L << 20);
+/// <param name="MaxHeldFeatureBytes">Vision features that prompts of one call hold beside the cache while they wait for their batch: with more, those that
+/// are read are encoded first. One prompt's own are held whatever they take.</param>
+public sealed record ConditionEncoderOptions(
+    int BatchSize = 8, int BucketTokens = 16, int MaxBatchTokens = 4096, long FeatureCacheBytes = 256L << 20, long MaxHeldFeatureBytes = 128L << 20);
 
 /// <summary>Prompts -> conditions. A condition is a function of its prompt: bit for bit the same alone, in any batch, at any place.</summary>
 /// <remarks>The system prompt's keys and values are computed once, and so are the features of a picture that several prompts have. Safe to call from
@@ -25,8 +28,8 @@ public sealed class ConditionEncoder : IDisposable
     private readonly MetaQueryPrompt _prompt;
     private readonly ConditionEncoderOptions _options;
     private readonly int _batchSize;
-    private readonly Lazy<KeyValueCache> _prefix;
-    private readonly Lazy<PackedCache> _packedPrefix;
+    private readonly LoadedOnce<KeyValueCache> _prefix;
+    private readonly LoadedOnce<PackedCache> _packedPrefix;
     private readonly VisionFeatureCache _features;
 
     public ConditionEncoder(MllmInContext model, MetaQueryPrompt prompt, ConditionEncoderOptions? options = null)
@@ -38,8 +41,8 @@ public sealed class ConditionEncoder : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BucketTokens, nameof(options));
         _features = new VisionFeatureCache(_options.FeatureCacheBytes);
         _batchSize = model.Decoder.IsPacked || model.Decoder.Device.type != DeviceType.CPU ? _options.BatchSize : 1;
-        _prefix = new Lazy<KeyValueCache>(ReadPrefix);
-        _packedPrefix = new Lazy<PackedCache>(ReadPackedPrefix);
+        _prefix = new LoadedOnce<KeyValueCache>(ReadPrefix);
+        _packedPrefix = new LoadedOnce<PackedCache>(ReadPackedPrefix);
     }
 
     /// <summary>Prompts that went through the MLLM so far.</summary>
@@ -107,9 +110,9 @@ public sealed class ConditionEncoder : IDisposable
 
     public void Dispose()
     {
-        if (_prefix.IsValueCreated)
+        if (_prefix.IsLoaded)
             _prefix.Value.Dispose();
-        if (_packedPrefix.IsValueCreated)
+        if (_packedPrefix.IsLoaded)
             _packedPrefix.Value.Dispose();
         _features.Dispose();
     }
@@ -160,33 +163,44 @@ public sealed class ConditionEncoder : IDisposable
 
     private void EncodeBatches(IReadOnlyList<ConditionPrompt> prompts, Action? progress, CancellationToken cancellationToken, Action<Tensor, Batch> receive)
     {
-        var features = new List<ImageFeatures>();
-        try
+        for (var next = 0; next < prompts.Count;)
         {
-            var rows = new List<Row>(prompts.Count);
-            foreach (var prompt in prompts)
+            var features = new List<ImageFeatures>();
+            try
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                rows.Add(Layout(rows.Count, Read(prompt, features)));
-                progress?.Invoke();
-            }
+                var rows = new List<Row>();
+                var held = 0L;
+                for (; next < prompts.Count && held < _options.MaxHeldFeatureBytes; next++)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    var known = features.Count;
+                    rows.Add(Layout(next, Read(prompts[next], features)));
+                    progress?.Invoke();
+                    held += features.Skip(known).Sum(feature => feature.Bytes);
+                }
 
-            foreach (var batch in rows.GroupBy(row => (row.HasPrefix, row.PaddedLength)).SelectMany(Batches))
+                foreach (var batch in rows.GroupBy(row => (row.HasPrefix, row.PaddedLength)).SelectMany(Batches))
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    Encode(batch, receive);
+                    progress?.Invoke();
+                }
+            }
+            finally
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                using var inference = inference_mode();
-                using var scope = NewDisposeScope();
-                var states = _model.NumMetaqueries == 0 ? _model.PromptStates(batch[0].Tokens) : QueryStates(batch);
-                var condition = _model.Connector.Forward(states);
-                receive(states, new Batch(batch, _model.NumMetaqueries > 0 ? condition : nn.functional.pad(condition, [0, 0, 0, _model.ConditionTokens - condition.shape[1]])));
-                Interlocked.Add(ref _passes, batch.Length);
-                progress?.Invoke();
+                features.ForEach(feature => feature.Dispose());
             }
         }
-        finally
-        {
-            features.ForEach(feature => feature.Dispose());
-        }
+    }
+
+    private void Encode(Row[] batch, Action<Tensor, Batch> receive)
+    {
+        using var inference = inference_mode();
+        using var scope = NewDisposeScope();
+        var states = _model.NumMetaqueries == 0 ? _model.PromptStates(batch[0].Tokens) : QueryStates(batch);
+        var condition = _model.Connector.Forward(states);
+        receive(states, new Batch(batch, _model.NumMetaqueries > 0 ? condition : nn.functional.pad(condition, [0, 0, 0, _model.ConditionTokens - condition.shape[1]])));
+        Interlocked.Add(ref _passes, batch.Length);
     }
 
     private IEnumerable<Row[]> Batches(IEnumerable<Row> rows)

@@ -53,7 +53,8 @@ public sealed record MetaQueryConfig
 
     public int MaxInputTextTokens { get; init; } = 256;
 
-    public string SystemPrompt { get; init; } = DefaultSystemPrompt;
+    /// <summary>Null where config.json says null: prompts then have no system turn, and the chat template may put its own there.</summary>
+    public string? SystemPrompt { get; init; } = DefaultSystemPrompt;
 
     /// <summary>Height and width of the latents that the model was trained on.</summary>
     public int? InputSize { get; init; }
@@ -102,7 +103,8 @@ public sealed record MetaQueryConfig
             HasRandomQueries = OneOf("queries", "learned", "random") == 1,
             QuerySeed = (ulong)Math.Max(0, json.Int64("query_seed", 0)),
             ConnectorKind = (ConnectorKind)OneOf("connector_type", "enc-proj", "proj-enc"),
-            SystemPrompt = json.String("system_prompt", DefaultSystemPrompt),
+            // here null is no default: the reference writes None for no system turn
+            SystemPrompt = json.Names.Contains("system_prompt", StringComparer.Ordinal) ? json.OptionalString("system_prompt") : DefaultSystemPrompt,
             InputSize = Positive("input_size"),
             InChannels = Positive("in_channels"),
             VaeDownsampleFactor = Positive("vae_downsample_f"),

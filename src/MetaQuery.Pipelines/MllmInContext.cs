@@ -23,7 +23,7 @@ public sealed class MllmInContext : IDisposable
     private const string NewRowsKey = "model.embed_tokens.new_rows";
     private const string GrownTableKey = "model.embed_tokens.weight";
 
-    private readonly Lazy<VisionModel?> _vision;
+    private readonly LoadedOnce<VisionModel?> _vision;
     private readonly Tensor? _newRows;
 
     /// <param name="decoder">Owned from here on.</param>
@@ -36,7 +36,7 @@ public sealed class MllmInContext : IDisposable
         (Decoder, _newRows, Connector, NumMetaqueries) = (decoder, newRows, connector, newRows is null ? 0 : checked((int)newRows.shape[0] - Brackets));
         ConditionTokens = newRows is null ? maxConditionTokens : NumMetaqueries;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(ConditionTokens, newRows is null ? nameof(maxConditionTokens) : nameof(newRows));
-        _vision = new Lazy<VisionModel?>(vision ?? (static () => null));
+        _vision = new LoadedOnce<VisionModel?>(vision ?? (static () => null));
     }
 
     public CausalDecoder Decoder { get; }
@@ -59,7 +59,7 @@ public sealed class MllmInContext : IDisposable
     public VisionModel Vision => _vision.Value ?? throw new PipelineException("the model's language model reads no pictures: prompts with images need Qwen2.5-VL or LLaVA-OneVision");
 
     /// <summary>Pictures that went through the vision tower so far; 0 where there is none.</summary>
-    public long PicturePasses => _vision.IsValueCreated ? _vision.Value?.Passes ?? 0 : 0;
+    public long PicturePasses => _vision.IsLoaded ? _vision.Value?.Passes ?? 0 : 0;
 
     /// <summary>Reads the rows of the new tokens: kept apart, or as the last rows of a table that was grown.</summary>
     /// <param name="checkpoint">A MetaQuery checkpoint; read during the call only.</param>
@@ -71,7 +71,7 @@ public sealed class MllmInContext : IDisposable
         ArgumentNullException.ThrowIfNull(decoder);
         using var scope = NewDisposeScope();
         var count = numMetaqueries + Brackets;
-        var backbone = checkpoint.WithPrefix(Backbone);
+        var backbone = MllmKinds.Named(checkpoint.WithPrefix(Backbone));
         var table = backbone.WithPrefix(MllmKinds.DecoderPrefix(backbone));
         var rows = table.Contains(NewRowsKey) || !table.Contains(GrownTableKey)
             ? table.Load(NewRowsKey, [count, decoder.HiddenSize], ScalarType.Float32)
@@ -183,7 +183,7 @@ public sealed class MllmInContext : IDisposable
         Decoder.Dispose();
         _newRows?.Dispose();
         Connector.Dispose();
-        if (_vision.IsValueCreated)
+        if (_vision.IsLoaded)
             _vision.Value?.Dispose();
     }
 

@@ -172,7 +172,8 @@ public sealed class TextModel : IDisposable
 
         if (!CheckpointWeights.HoldsMllm(folder, checkpoint))
         {
-            using var weights = HuggingFaceFolder.Open(folder.MllmPath).OpenWeights();
+            using var file = HuggingFaceFolder.Open(folder.MllmPath).OpenWeights();
+            var weights = MllmKinds.Named(file);
             var decoder = weights.WithPrefix(MllmKinds.DecoderPrefix(weights));
             ShapeProbe.Demand(decoder, source => CausalDecoder.Load(config, source).Dispose());
             return CausalDecoder.Load(config, decoder, dtype, device, packed);
@@ -188,7 +189,7 @@ public sealed class TextModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(checkpoint);
-        var mllm = checkpoint.WithPrefix(MllmInContext.Backbone);
+        var mllm = MllmKinds.Named(checkpoint.WithPrefix(MllmInContext.Backbone));
         var backbone = mllm.WithPrefix(MllmKinds.DecoderPrefix(mllm));
         var rows = checked((int)backbone.Describe("model.embed_tokens.weight").Shape[0]);
         ShapeProbe.Demand(backbone, source => CausalDecoder.Load(config, source, withHead: false, tableRows: rows).Dispose());

@@ -15,12 +15,22 @@ public sealed class PictureTests
         using var tiny = TinyMetaQuery.Sana();
         using var folder = new TemporaryFolder();
         var prompts = Prompts(folder);
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified); // a file that is there and cannot be read, whoever asks
+        socket.Bind(new UnixDomainSocketEndPoint(folder["socket.png"]));
+        using (var large = File.Create(folder["large.png"]))
+        {
+            large.SetLength((32 << 20) + 1);
+        }
+
+        File.AppendAllLines(prompts, ["""{"prompt":"y","images":["socket.png"]}""", """{"prompt":"z","images":["large.png"]}"""]);
         string[] settings = ["--batch-size", "4", "-n", "2", "--seed", "5", "--shard-size", "5"];
         string[] job = ["job", "run", prompts, "--model", tiny.Folder, "--dtype", "float32", "--out", folder["out"], .. settings];
 
         var plan = CliProcess.Run([.. job, "--dry-run"]).Succeeded();
-        Assert.Contains("with pictures:  4 prompts, 1 of them cannot be made", plan.Output, StringComparison.Ordinal);
+        Assert.Contains("with pictures:  6 prompts, 3 of them cannot be made", plan.Output, StringComparison.Ordinal);
         Assert.Contains("cannot be made: line 4: gone.png: there is no such file", plan.Error, StringComparison.Ordinal);
+        Assert.Contains("line 6: socket.png: cannot be read", plan.Error, StringComparison.Ordinal);
+        Assert.Contains("line 7: large.png has more than 33554432 bytes", plan.Error, StringComparison.Ordinal);
         Assert.False(Directory.Exists(folder["out"]));
 
         var run = CliProcess.Run(job);
@@ -35,11 +45,38 @@ public sealed class PictureTests
         var environment = new Dictionary<string, string> { ["METAQUERY_SERVER"] = url };
         var id = CliProcess.Run(["job", "submit", prompts, .. settings], environment: environment).Succeeded().Output.Trim();
         Assert.Equal(6, CliProcess.Run(["job", "watch", id], environment: environment).ExitCode);
+        Assert.Contains("large.png has more than 33554432 bytes", CliProcess.Run(["job", "show", id], environment: environment).Succeeded().Output, StringComparison.Ordinal);
         CliProcess.Run(["job", "download", id, "--out", folder["downloaded"]], environment: environment).Succeeded();
-        var tars = TemporaryFolder.Digests(folder["out"]).Where(file => file.Key.EndsWith(".tar", StringComparison.Ordinal)).ToList();
-        Assert.Equal(2, tars.Count);
-        Assert.Equal(tars, TemporaryFolder.Digests(folder["downloaded"]).Where(file => file.Key.EndsWith(".tar", StringComparison.Ordinal)));
+        Assert.Equal(3, Tars(folder["out"]).Count);
+        Assert.Equal(Tars(folder["out"]), Tars(folder["downloaded"]));
     }
+
+    [Fact]
+    public async Task A_farm_over_Redis_with_a_worker_for_each_half_gives_the_bytes_of_job_run()
+    {
+        using var redis = new RealRedis();
+        using var folder = new TemporaryFolder();
+        var model = folder["llava"];
+        CliProcess.Run("models", "random", model, "--family", "tiny-llava", "--dtype", "float32").Succeeded();
+        var prompts = Prompts(folder);
+        string[] settings = ["--batch-size", "4", "-n", "2", "--seed", "5", "--steps", "2"];
+        Assert.Equal(6, CliProcess.Run(["job", "run", prompts, "--model", model, "--dtype", "float32", "--out", folder["out"], .. settings]).ExitCode);
+
+        var url = FreeAddress();
+        string[] farm = ["--redis", redis.Address, "--data", folder["data"], "--model", model, "--dtype", "float32"];
+        using var head = CliProcess.Start(["serve", "--urls", url, .. farm]);
+        using var text = CliProcess.Start(["worker", "--roles", "mllm", "--slots", "1", .. farm]);
+        using var image = CliProcess.Start(["worker", "--roles", "dit", "--slots", "1", .. farm]);
+        await UntilReadyAsync(head, url);
+        var environment = new Dictionary<string, string> { ["METAQUERY_SERVER"] = url };
+        var id = CliProcess.Run(["job", "submit", prompts, .. settings], environment: environment).Succeeded().Output.Trim();
+        Assert.Equal(6, CliProcess.Run(["job", "watch", id], environment: environment).ExitCode);
+        Assert.Equal(Tars(folder["out"]), Tars(folder[$"data/jobs/{id}/out"]));
+        Assert.Single(Tars(folder["out"]));
+    }
+
+    private static List<KeyValuePair<string, string>> Tars(string folder) =>
+        [.. TemporaryFolder.Digests(folder).Where(file => file.Key.EndsWith(".tar", StringComparison.Ordinal))];
 
     [Fact]
     public void Generate_takes_pictures_and_Nano_says_that_it_reads_none()

@@ -116,6 +116,56 @@ public sealed class FarmHeadPictureTests : IDisposable
     }
 
     [Fact]
+    public async Task A_picture_that_is_too_large_fails_the_lines_that_name_it_alone()
+    {
+        await using ToyFarm farm = await StartAsync();
+        JobView job = await SubmitAsync(
+            farm, """{"prompt":"l","images":["large"]}""" + "\n" + """{"prompt":"c","images":["cat"]}""", ("large", new byte[UploadedPicture.MostBytes]), ("cat", Cat));
+        Assert.Equal([PictureTests.Sha(Cat)], Names());
+        await using var workers = new Workers(farm, Pictures);
+        JobView ended = await farm.UntilEndedAsync(job.Id);
+        Assert.Equal((JobState.CompletedWithErrors, 1L, 1L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
+        Assert.Contains("large has more than 33554432 bytes", (await farm.Head.ListFailuresAsync(new JobReference(job.Id, null), 1, CancellationToken.None))[0].Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_folder_of_pictures_that_cannot_be_reached_fails_nothing_and_holds_up_no_prompt_of_text()
+    {
+        await using ToyFarm farm = await StartAsync();
+        JobView job = await SubmitAsync(
+            farm, string.Join('\n', Enumerable.Range(0, 6).Select(i => i % 2 == 0 ? $$"""{"prompt":"t{{i}}"}""" : $$"""{"prompt":"c{{i}}","images":["cat"]}""")), ("cat", Cat));
+        Directory.Move(Pictures, Pictures + ".away");
+        await using var workers = new Workers(farm, Pictures);
+        await farm.UntilAsync(job.Id, view => view.Counts.Denoised >= 3);
+        Directory.Move(Pictures + ".away", Pictures);
+        JobView ended = await farm.UntilEndedAsync(job.Id);
+        Assert.Equal((JobState.Completed, 6L, 0L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
+    }
+
+    [Fact]
+    public void A_folder_that_is_not_there_is_an_outage_and_a_picture_that_is_not_in_it_is_none()
+    {
+        string hash = PictureTests.Sha(Cat);
+        var folder = new PictureFolder(_work["nowhere"]);
+        Assert.True(Assert.Throws<PictureOutageException>(() => folder.Read(hash)).IsTransient);
+        Assert.False(folder.IsReachable);
+        Directory.CreateDirectory(_work["nowhere"]);
+        Assert.True(folder.IsReachable);
+        Assert.False(Assert.Throws<PictureException>(() => folder.Read(hash)).IsTransient);
+    }
+
+    [Fact]
+    public void What_is_wrong_with_a_name_is_told_from_storage_that_gives_nothing()
+    {
+        static IOException Errno(int number) => new("said the system", number);
+        Assert.All(new[] { 5, 23, 24, 107, 110, 116 }, number => Assert.True(PictureFiles.IsOutage(Errno(number)), $"errno {number}"));
+        Exception[] names = [new FileNotFoundException(), new DirectoryNotFoundException(), new PathTooLongException(), new UnauthorizedAccessException(), Errno(40), Errno(6)];
+        Assert.All(names, exception => Assert.False(PictureFiles.IsOutage(exception), exception.ToString()));
+        File.CreateSymbolicLink(_work["loop"], _work["loop"]);
+        Assert.Contains("cannot be read", Assert.Throws<PictureException>(() => PictureFiles.Beside(Path.GetDirectoryName(_work["loop"])!)("loop")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void What_was_written_down_of_a_jobs_pictures_is_frozen()
     {
         using var writer = new PictureIndex.Writer(_work["pictures.index"]);

@@ -1,6 +1,7 @@
 using System.Reflection;
 using MetaQuery.Client;
 using MetaQuery.Silo.Tests.Doubles;
+using MetaQuery.TestKit;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
 
@@ -28,6 +29,8 @@ public sealed class AccessibilityTests(Chromium chromium) : PageTest(chromium)
             {
                 await Page.Locator(".settings summary").ClickAsync();
                 await Button("Make pictures").ClickAsync(); // an empty form: its message is looked at, too
+                await Page.GetByLabel("Add pictures").SetInputFilesAsync([TinyMetaQuery.Picture("00_rgb_61x43.png"), TinyMetaQuery.Picture("06_jpegexif_48x30.jpg")]);
+                await Expect(Page.Locator(".chosen li")).ToHaveCountAsync(2);
             }
 
             await CheckAsync(place);
@@ -90,7 +93,7 @@ public sealed class AccessibilityTests(Chromium chromium) : PageTest(chromium)
 
     private async Task<(FarmTestHost Host, string Job)> FullFarmAsync()
     {
-        FarmTestHost host = await ServeAsync(TimeSpan.FromMilliseconds(1));
+        FarmTestHost host = await ServeAsync(TimeSpan.FromMilliseconds(1), readsPictures: true);
         Job job = await host.SubmitAsync(new JobRequest { Prompts = ["a cat", "fail", "a bird"], Name = "done" });
         await host.EndAsync(job.Id);
         Job paused = await host.SubmitAsync(new JobRequest { Prompts = ["a cat"], ImagesPerPrompt = 5000, Name = "long" });

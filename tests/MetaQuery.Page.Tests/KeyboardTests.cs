@@ -15,7 +15,7 @@ public sealed class KeyboardTests(Chromium chromium) : PageTest(chromium)
           const element = document.activeElement;
           const style = getComputedStyle(element);
           const label = [...(element.labels ?? [])].map((each) => each.textContent.trim()).join(' ');
-          const seen = parseFloat(style.outlineWidth) >= 2 && style.outlineStyle !== 'none' || element.matches('#prompt-file') && getComputedStyle(element.labels[0]).outlineStyle !== 'none';
+          const seen = parseFloat(style.outlineWidth) >= 2 && style.outlineStyle !== 'none' || element.matches('input[type=file]') && getComputedStyle(element.labels[0]).outlineStyle !== 'none';
           return [element.getAttribute('aria-label') || label || element.textContent.trim(), seen ? 'seen' : 'unseen', element.tagName];
         }
         """;
@@ -60,14 +60,17 @@ public sealed class KeyboardTests(Chromium chromium) : PageTest(chromium)
         await Expect(Heading("No jobs yet")).ToBeVisibleAsync();
     }
 
-    [Fact]
-    public async Task The_order_of_Tab_is_that_of_reading_and_the_focus_is_always_seen()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task The_order_of_Tab_is_that_of_reading_and_the_focus_is_always_seen(bool readsPictures)
     {
-        FarmTestHost host = await ServeAsync();
+        FarmTestHost host = await ServeAsync(readsPictures: readsPictures);
         await GoAsync(host);
         await Expect(Heading("No jobs yet")).ToBeVisibleAsync();
+        await Expect(Page.GetByText("Add pictures")).ToBeVisibleAsync(new() { Visible = readsPictures });
         var order = new List<string>();
-        for (int i = 0; i < 18; i++)
+        for (int i = 0; i < 19; i++)
         {
             await Page.Keyboard.PressAsync("Tab");
             string[] focused = await FocusedAsync();
@@ -82,8 +85,8 @@ public sealed class KeyboardTests(Chromium chromium) : PageTest(chromium)
 
         Assert.Equal(
             [
-                "Skip to the content", "MetaQuery.Farm", "Jobs", "Workers", "Enter an API key", "Switch to the dark theme", "Prompts", "Choose a file", "Pictures per prompt", "Name (optional)",
-                "Settings", "Make pictures", "All", "Active", "Finished", "Fill in three examples",
+                "Skip to the content", "MetaQuery.Farm", "Jobs", "Workers", "Enter an API key", "Switch to the dark theme", "Prompts", "Choose a file", .. readsPictures ? ["Add pictures"] : (string[])[],
+                "Pictures per prompt", "Name (optional)", "Settings", "Make pictures", "All", "Active", "Finished", "Fill in three examples",
             ], order);
     }
 

@@ -49,9 +49,9 @@ public abstract class PageTest(Chromium chromium) : IAsyncLifetime
     }
 
     /// <summary>Serves a fake farm.</summary>
-    protected async Task<FarmTestHost> ServeAsync(TimeSpan timePerImage = default, ApiKeyRing? keys = null)
+    protected async Task<FarmTestHost> ServeAsync(TimeSpan timePerImage = default, ApiKeyRing? keys = null, bool readsPictures = false)
     {
-        FarmTestHost host = await FarmTestHost.StartAsync(timePerImage, keys: keys);
+        FarmTestHost host = await FarmTestHost.StartAsync(timePerImage, keys: keys, readsPictures: readsPictures);
         _owned.Add(host);
         return host;
     }

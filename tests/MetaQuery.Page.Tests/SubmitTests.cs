@@ -42,7 +42,7 @@ public sealed class SubmitTests(Chromium chromium) : PageTest(chromium)
         await Page.GetByText("Settings", new() { Exact = true }).ClickAsync();
         await Page.GetByLabel("Size", new() { Exact = true }).FillAsync("64x32");
         await Page.GetByLabel("Steps").FillAsync("7");
-        await Page.GetByLabel("Guidance").FillAsync("2.5");
+        await Page.GetByLabel("Guidance", new() { Exact = true }).FillAsync("2.5");
         await Page.GetByLabel("Seed").FillAsync("18446744073709551615");
         await Page.GetByLabel("Negative prompt").FillAsync("blur");
         await Page.GetByLabel("Format").SelectOptionAsync("jpg");
@@ -81,6 +81,29 @@ public sealed class SubmitTests(Chromium chromium) : PageTest(chromium)
         await Expect(Page.Locator(".file-chip")).ToContainTextAsync("dropped.txt");
         await Button("Make pictures").ClickAsync();
         await SeePicturesAsync(2);
+    }
+
+    [Fact]
+    public async Task Pictures_are_dropped_and_go_under_their_own_names_with_a_file_that_names_them()
+    {
+        FarmTestHost host = await ServeAsync(readsPictures: true);
+        await GoAsync(host);
+        await Expect(Page.GetByText("Add pictures")).ToBeVisibleAsync();
+        await DropAsync("große Katze.png", "one");
+        await DropAsync("dog.webp", "two");
+        await Expect(Page.Locator(".chosen li")).ToHaveCountAsync(2);
+        await DropAsync("large.png", "", bytes: (32 << 20) + 1);
+        await Expect(Page.GetByRole(AriaRole.Alert).Filter(new() { HasText = "large.png has" })).ToContainTextAsync("a picture may have");
+        await Page.GetByLabel("Add pictures").SetInputFilesAsync(new FilePayload { Name = "cat.gif", MimeType = "image/gif", Buffer = [1] });
+        await Expect(Page.GetByRole(AriaRole.Alert).Filter(new() { HasText = "cat.gif is no picture" })).ToBeVisibleAsync();
+        await Expect(Page.Locator(".chosen li")).ToHaveCountAsync(2);
+
+        await DropAsync("p.jsonl", """{"prompt":"make it red","images":["große Katze.png","dog.webp"]}""");
+        await Expect(Page.Locator(".file-chip")).ToContainTextAsync("p.jsonl");
+        await Button("Make pictures").ClickAsync();
+        await SeePicturesAsync(1);
+        using var client = new FarmClient(host.Url);
+        Assert.Equal(2, (await client.GetSampleAsync(Page.Url.Split('/')[^1], 0)).Metadata.GetProperty("images").GetArrayLength()); // both were found under the names of the line
     }
 
     [Fact]
@@ -139,10 +162,10 @@ public sealed class SubmitTests(Chromium chromium) : PageTest(chromium)
         Assert.Equal(("interactive", 5001), (second.Priority, second.Counts.Prompts));
     }
 
-    private async Task DropAsync(string name, string text)
+    private async Task DropAsync(string name, string text, int bytes = 0)
     {
         IJSHandle data = await Page.EvaluateHandleAsync(
-            "([name, text]) => { const data = new DataTransfer(); data.items.add(new File([text], name)); return data; }", new[] { name, text });
+            "([name, text, bytes]) => { const data = new DataTransfer(); data.items.add(new File([text, new Uint8Array(bytes)], name)); return data; }", new object[] { name, text, bytes });
         foreach (string type in (string[])["dragenter", "dragover", "drop"])
         {
             await Page.Locator(".drop").DispatchEventAsync(type, new Dictionary<string, object> { ["dataTransfer"] = data });

@@ -102,6 +102,52 @@ public sealed class ImageConditionTests
     }
 
     [Fact]
+    public void Features_of_a_few_pictures_are_held_at_a_time_however_many_a_call_has()
+    {
+        using var folder = new TinyModelFolder(Qwen);
+        using var text = TextModel.Load(folder.Folder);
+        var events = new List<string>();
+        PromptImage Told(int i)
+        {
+            var picture = Picture(56, 56, i);
+            return new PromptImage(picture.Hash, 56, 56, () =>
+            {
+                events.Add($"read {i}");
+                return picture.Read();
+            });
+        }
+
+        ConditionPrompt[] prompts = [new("a", [Told(0)]), new("b"), new("c", [Told(1)]), new("d", [Told(2)])];
+        var expected = new float[prompts.Length][];
+        using (var encoder = new ConditionEncoder(text.Model, text.Prompt))
+            encoder.Observe(prompts, (i, _, condition) => expected[i] = condition.data<float>().ToArray());
+        Assert.Equal(["read 0", "read 1", "read 2"], events);
+
+        events.Clear();
+        using var frugal = new ConditionEncoder(text.Model, text.Prompt, new ConditionEncoderOptions(MaxHeldFeatureBytes: 1));
+        frugal.Observe(prompts, (i, _, condition) =>
+        {
+            events.Add($"made {i}");
+            Assert.Equal(expected[i], condition.data<float>().ToArray());
+        });
+        Assert.Equal(["read 0", "made 0", "read 1", "made 1", "made 2", "read 2", "made 3"], events);
+    }
+
+    [Fact]
+    public void What_reads_pictures_is_asked_for_again_where_it_could_not_be_loaded_at_first()
+    {
+        using var folder = new TinyModelFolder(Llava);
+        using var text = TextModel.Load(folder.Folder);
+        var file = Path.Combine(folder.Folder.MllmPath, "preprocessor_config.json");
+        File.Move(file, file + ".away");
+        Assert.Throws<CheckpointException>(() => text.Model.Vision);
+        Assert.Throws<CheckpointException>(() => text.Chat.NewSession(withImages: true).Dispose());
+        File.Move(file + ".away", file);
+        Assert.NotNull(text.Model.Vision);
+        text.Chat.NewSession(withImages: true).Dispose();
+    }
+
+    [Fact]
     public void A_picture_that_the_models_processor_refuses_is_told_before_it_is_read()
     {
         using var folder = new TinyModelFolder(Qwen);

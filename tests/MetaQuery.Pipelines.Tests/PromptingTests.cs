@@ -44,11 +44,31 @@ public sealed class PromptingTests(NanoText nano)
             && nano.Text.Prompt.Encode(caption).All(id => id < nano.Text.Model.Decoder.Config.VocabularySize);
     }
 
+    [Theory]
+    [InlineData("metaquery-condition-qwenvl", "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\na dog<|im_end|>\n<|im_start|>assistant\n\n")]
+    [InlineData("metaquery-condition-llavaov", "<|im_start|>user \na dog<|im_end|><|im_start|>assistant\n\n")]
+    public void A_system_prompt_of_null_leaves_the_system_turn_to_the_template(string name, string expected)
+    {
+        using var tiny = new TinyModelFolder(name);
+        var path = Path.Combine(tiny.Folder.Folder, "config.json");
+        var config = System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+        config.Remove("system_prompt");
+        File.WriteAllText(path, config.ToJsonString());
+        Assert.Equal(MetaQueryConfig.DefaultSystemPrompt, MetaQueryConfig.Read(path).SystemPrompt);
+        config["system_prompt"] = null;
+        File.WriteAllText(path, config.ToJsonString());
+        Assert.Null(MetaQueryConfig.Read(path).SystemPrompt);
+        using var text = TextModel.Load(MetaQueryModelFolder.Open(tiny.Folder.Folder));
+        Assert.Equal(expected, string.Concat(text.Prompt.Segments("a dog").Select(segment => segment.Text)));
+        using var encoder = new ConditionEncoder(text.Model, text.Prompt);
+        Assert.Equal(encoder.ConditionBytes, encoder.Encode(["a dog"])[0].Length);
+    }
+
     [Fact]
     public void Prompts_share_the_system_turn_and_the_users_header()
     {
         var shared = nano.Text.Tokenizer.Decode(nano.Text.Prompt.SharedPrefix.Select(id => (int)id));
-        Assert.Contains(nano.Folder.Config.SystemPrompt, shared, StringComparison.Ordinal);
+        Assert.Contains(nano.Folder.Config.SystemPrompt!, shared, StringComparison.Ordinal);
         Assert.EndsWith("user", shared.TrimEnd(), StringComparison.Ordinal);
     }
 

@@ -16,12 +16,16 @@ public sealed class RandomModelTests : IDisposable
     [Theory]
     [InlineData("tiny")]
     [InlineData("tiny-sd")]
+    [InlineData("tiny-llava")]
+    [InlineData("tiny-llava-sd")]
     public void A_random_model_gives_finite_conditions_and_a_picture(string family)
     {
         var folder = MetaQueryModelFolder.Open(Write("model", family));
         using var text = TextModel.Load(folder);
         using var encoder = new ConditionEncoder(text.Model, text.Prompt);
-        byte[] condition = encoder.Encode(["a red cat"])[0];
+        var seen = ImageConditionTests.Picture(60, 40, 1);
+        byte[] condition = encoder.Encode([new ConditionPrompt("a red cat", [seen])])[0];
+        Assert.NotEqual(condition, encoder.Encode(["a red cat"])[0]);
         encoder.Observe(["a red cat"], (_, _, values) => Assert.True(values.isfinite().all().item<bool>()));
         using var images = ImageModel.Load(folder);
         using var denoiser = new ImageDenoiser(images, new ImageDenoiserOptions(1));
@@ -30,10 +34,12 @@ public sealed class RandomModelTests : IDisposable
         Assert.Equal((side, side), (picture.HeightPixels, picture.WidthPixels));
     }
 
-    [Fact]
-    public void The_same_seed_gives_the_same_bytes_and_another_seed_others()
+    [Theory]
+    [InlineData("tiny")]
+    [InlineData("tiny-llava")]
+    public void The_same_seed_gives_the_same_bytes_and_another_seed_others(string family)
     {
-        var (first, again, other) = (Write("a", "tiny"), Write("b", "tiny"), Write("c", "tiny", seed: 1));
+        var (first, again, other) = (Write("a", family), Write("b", family), Write("c", family, seed: 1));
         Assert.Equal(MetaQueryModelFolder.Open(first).Revision, MetaQueryModelFolder.Open(again).Revision);
         Assert.NotEqual(MetaQueryModelFolder.Open(first).Revision, MetaQueryModelFolder.Open(other).Revision);
     }
@@ -74,12 +80,41 @@ public sealed class RandomModelTests : IDisposable
     }
 
     [Fact]
+    public void A_Sana_with_an_embedded_guidance_scale_is_refused_in_one_line_that_says_which_is_right()
+    {
+        var folder = Write("model", "tiny");
+        var config = Path.Combine(folder, "transformer", "config.json");
+        File.WriteAllText(config, File.ReadAllText(config).Replace("{", """{"guidance_embeds": true,""", StringComparison.Ordinal));
+        var refused = Assert.Throws<CheckpointException>(() => ImageModel.Load(MetaQueryModelFolder.Open(folder)).Dispose());
+        Assert.Contains("guidance_embeds is true", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("Sana_1600M_512px", refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', refused.Message);
+    }
+
+    [Fact]
     public void A_folder_with_something_in_it_is_left_alone()
     {
         File.WriteAllText(Path.Combine(_folder, "note.txt"), "mine");
         var refused = Assert.Throws<PipelineException>(() => RandomModelFolder.Write(_folder, "tiny"));
         Assert.Contains("is there already", refused.Message, StringComparison.Ordinal);
         Assert.Equal(["note.txt"], Directory.EnumerateFileSystemEntries(_folder).Select(Path.GetFileName));
+    }
+
+    [Fact]
+    public void What_stands_in_the_way_is_removed_only_where_a_call_before_left_it()
+    {
+        var unfinished = Path.Combine(_folder, "model.unfinished");
+        Directory.CreateDirectory(unfinished);
+        File.WriteAllText(Path.Combine(unfinished, "note.txt"), "mine");
+        Assert.Contains("was not left by models random", Assert.Throws<PipelineException>(() => Write("model", "tiny")).Message, StringComparison.Ordinal);
+        Assert.Equal(["note.txt"], Directory.EnumerateFileSystemEntries(unfinished).Select(Path.GetFileName));
+        var marker = Path.Combine(unfinished, ".models-random");
+        using (new FileStream(marker, FileMode.Create, FileAccess.Write, FileShare.None))
+            Assert.Contains("another models random writes there", Assert.Throws<PipelineException>(() => Write("model", "tiny")).Message, StringComparison.Ordinal);
+        Assert.True(File.Exists(Path.Combine(unfinished, "note.txt")));
+        Write("model", "tiny"); // whoever wrote there has died
+        Assert.False(Directory.Exists(unfinished));
+        Assert.DoesNotContain(Directory.EnumerateFileSystemEntries(Path.Combine(_folder, "model")), path => path.EndsWith(".models-random", StringComparison.Ordinal));
     }
 
     private string Write(string name, string family, ulong seed = 0)

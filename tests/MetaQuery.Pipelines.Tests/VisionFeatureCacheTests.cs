@@ -52,6 +52,22 @@ public sealed class VisionFeatureCacheTests
         Assert.Equal(3, Get(cache, "a", 3));
     }
 
+    [Fact]
+    public void Of_two_threads_that_miss_the_same_picture_one_computes_it()
+    {
+        using var cache = new VisionFeatureCache(BytesOfOne);
+        float second = 0;
+        var other = new Thread(() => second = Get(cache, "a", 2));
+        using var first = cache.GetOrEncode("a", () =>
+        {
+            other.Start();
+            Assert.True(SpinWait.SpinUntil(() => other.ThreadState.HasFlag(ThreadState.WaitSleepJoin), TimeSpan.FromMinutes(1)), "the other thread does not wait");
+            return Features(1);
+        });
+        Assert.True(other.Join(TimeSpan.FromMinutes(1)));
+        Assert.Equal((1, 1, 1L, 1L), (Value(first), second, cache.Misses, cache.Hits));
+    }
+
     private static ImageFeatures Features(float value) => new(full([2, 2], value, dtype: ScalarType.Float32).DetachFromDisposeScope(), 1, 2);
 
     private static float Get(VisionFeatureCache cache, string hash, float value)

@@ -1,15 +1,16 @@
 using MetaQuery.Client;
 using MetaQuery.Data;
+using MetaQuery.Farm;
 
 namespace MetaQuery.Cli.Commands;
 
 /// <summary>The pictures that a prompt file names, to be sent with it: the server opens none by itself.</summary>
 internal static class PictureUploads
 {
-    private const string DataScheme = "data:";
-
-    /// <summary>One per name, in the order of the lines. A file that is not there is left out: its lines fail alone, and the server says so.</summary>
+    /// <summary>One per name, in the order of the lines. A file that is not there or may not be read is left out: its lines fail alone, and the server says
+    /// so. Of one that is too large no more is sent than tells it.</summary>
     /// <exception cref="PromptFileException">The prompt file cannot be read.</exception>
+    /// <exception cref="FarmException">Where a picture lies nothing can be read now.</exception>
     public static IReadOnlyList<PictureUpload> Of(string promptFile, CancellationToken cancellationToken)
     {
         var folder = Path.GetDirectoryName(Path.GetFullPath(promptFile))!;
@@ -18,12 +19,11 @@ internal static class PictureUploads
         foreach (var line in PromptFile.Open(promptFile).Read())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            foreach (var name in line.Images.Where(name => !name.StartsWith(DataScheme, StringComparison.OrdinalIgnoreCase) && seen.Add(name)))
+            foreach (var name in line.Images.Where(name => !DataUri.IsOne(name) && seen.Add(name)))
             {
-                var path = Path.GetFullPath(name, folder);
-                if (File.Exists(path))
+                if (PictureFiles.CanBeRead(name, folder))
                 {
-                    uploads.Add(new PictureUpload(name, () => File.OpenRead(path)));
+                    uploads.Add(new PictureUpload(name, () => new MemoryStream(PictureFiles.ReadFirst(name, folder))));
                 }
             }
         }

@@ -12,7 +12,7 @@ internal static class RandomModelCommand
         var folder = new Argument<string>("folder") { Description = "A folder that does not exist yet, or is empty." };
         var family = new Option<string>("--family")
         {
-            Description = "Whose shapes: metaquery-b, -l or -xl, each also with -sd; tiny and tiny-sd are for tests.",
+            Description = "Whose shapes: metaquery-b, -l or -xl, each also with -sd; tiny and tiny-llava, each also with -sd, are for tests.",
             DefaultValueFactory = _ => "metaquery-l",
             HelpName = "NAME",
         };

@@ -17,16 +17,19 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
 
     /// <param name="grains">The cluster.</param>
     /// <param name="model">That jobs are for.</param>
+    /// <param name="readsPictures">Whether its prompts may have pictures.</param>
     /// <param name="workers">The registry that slots join.</param>
     /// <param name="whereabouts">What is heard of the head.</param>
     /// <param name="dataFolder">The head's, as this process sees it.</param>
-    public ClusterFarm(IGrainFactory grains, ImageModelInfo model, IWorkerRegistry workers, HeadWhereabouts whereabouts, string dataFolder)
+    public ClusterFarm(IGrainFactory grains, ImageModelInfo model, bool readsPictures, IWorkerRegistry workers, HeadWhereabouts whereabouts, string dataFolder)
     {
-        (_grains, Model, _workers, _whereabouts) = (grains, model, workers, whereabouts);
+        (_grains, Model, ReadsPictures, _workers, _whereabouts) = (grains, model, readsPictures, workers, whereabouts);
         _dataFolder = Path.GetFullPath(dataFolder);
     }
 
     public ImageModelInfo Model { get; }
+
+    public bool ReadsPictures { get; }
 
     public FarmReadiness Readiness => _whereabouts.Last switch
     {

@@ -137,7 +137,7 @@ public static class SiloServer
             if (options.IsHead)
             {
                 Directory.CreateDirectory(options.Serve.DataFolder);
-                var farm = new ClusterFarm(grains, description.Images, backbone.Registry, services.GetRequiredService<HeadWhereabouts>(), options.Serve.DataFolder);
+                var farm = new ClusterFarm(grains, description.Images, description.PictureRefusal is not null, backbone.Registry, services.GetRequiredService<HeadWhereabouts>(), options.Serve.DataFolder);
                 WebOptions served = options.Serve.Web with { UrlSecret = UrlSecret.Of(options.Serve.DataFolder) };
                 web = await FarmWebServer.StartAsync(farm, keys, served, logging, cancellationToken: stop);
             }

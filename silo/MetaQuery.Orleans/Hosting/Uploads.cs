@@ -49,7 +49,7 @@ internal static class Uploads
         catch (Exception exception)
         {
             Remove(path);
-            if (exception is UnauthorizedAccessException || (exception is IOException && exception.HResult is 28 or 122))
+            if (exception is UnauthorizedAccessException || StorageException.IsDiskFull(exception))
             {
                 throw StorageException.From(exception, path);
             }

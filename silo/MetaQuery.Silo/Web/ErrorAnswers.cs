@@ -49,7 +49,7 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         catch (Exception exception)
         {
             ApiException answer = Of(exception);
-            if ((answer.Status >= 500 && answer.Status != 503) || exception is StorageException or IOException or UnauthorizedAccessException)
+            if ((answer.Status >= 500 && answer.Status != 503) || exception is StorageException or PictureOutageException or IOException or UnauthorizedAccessException)
             {
                 Unexpected(exception, context.Request.Method, context.Request.Path, context.TraceIdentifier);
             }
@@ -92,6 +92,7 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         JobSpecException or PromptFileException => ApiException.Invalid((exception as JobSpecException)?.Field ?? "prompts", WithoutFolder(exception.Message)),
         ModelMismatchException => ApiException.Invalid("size", exception.Message),
         StorageException storage => new ApiException(503, Told(storage), code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
+        PictureOutageException => new ApiException(503, "the farm cannot read its folder of pictures now; the server's log says why", code: "storage", retryAfter: TimeSpan.FromSeconds(30)),
         FarmException { IsTransient: true } => new ApiException(503, exception.Message, code: "unavailable", retryAfter: TimeSpan.FromSeconds(5)),
         FarmException => new ApiException(500, exception.Message),
         FileNotFoundException or DirectoryNotFoundException => ApiException.NotFound("what was asked for is gone"), // its job was deleted meanwhile

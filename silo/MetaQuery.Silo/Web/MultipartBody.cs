@@ -112,4 +112,17 @@ internal sealed record MultipartPart(string Name, string? FileName, Stream Body)
 {
     /// <exception cref="ApiException">It is longer than <paramref name="mostBytes"/>.</exception>
     public Task<byte[]> ReadAsync(long mostBytes, CancellationToken cancellationToken) => RequestBody.ReadBytesAsync(Body, null, mostBytes, cancellationToken);
+
+    /// <summary>Reads it to its end and keeps its first bytes; the rest still counts towards the body's limit.</summary>
+    public async Task<byte[]> ReadFirstAsync(int mostBytes, CancellationToken cancellationToken)
+    {
+        using var kept = new MemoryStream();
+        byte[] piece = new byte[64 * 1024];
+        for (int count; (count = await Body.ReadAsync(piece, cancellationToken)) > 0;)
+        {
+            kept.Write(piece, 0, (int)Math.Min(count, mostBytes - kept.Length));
+        }
+
+        return kept.ToArray();
+    }
 }

@@ -69,9 +69,9 @@ internal static class Wire
         counters.Cache.CorruptEntries, counters.Cache.MemoryBytes, counters.Cache.DiskBytes, counters.Passes, counters.PassesAgain,
         counters.Cache.RedisHits, counters.Cache.RedisBytes, counters.Cache.RedisEvictions, counters.Cache.DiskEvictions);
 
-    public static Model Model(ImageModelInfo model, DateTimeOffset created) => new(
+    public static Model Model(ImageModelInfo model, bool readsPictures, DateTimeOffset created) => new(
         model.ModelName, "model", created.ToUnixTimeSeconds(), "metaquery", model.ModelRevision, Size(model.DefaultSize), model.SizeMultiplePixels, model.MinSizePixels,
-        model.MaxSizePixels, model.DefaultNumInferenceSteps, model.DefaultGuidanceScale, model.DefaultBatchSize);
+        model.MaxSizePixels, model.DefaultNumInferenceSteps, model.DefaultGuidanceScale, model.DefaultBatchSize, readsPictures);
 
     public static string Format(ImageFormat format) => ImageEncoder.Extension(format);
 

@@ -7,6 +7,9 @@ public interface IFarm
     /// <summary>The model that jobs are for.</summary>
     ImageModelInfo Model { get; }
 
+    /// <summary>Whether its prompts may have pictures.</summary>
+    bool ReadsPictures { get; }
+
     /// <summary>Whether jobs can be taken and are being worked on; otherwise why not.</summary>
     FarmReadiness Readiness { get; }
 
@@ -111,8 +114,12 @@ public sealed record JobSubmission
 
 /// <summary>A picture that comes with a job.</summary>
 /// <param name="Name">As the prompts' lines name it: a key to look it up by, never a path.</param>
-/// <param name="File">Its bytes, at most <see cref="PictureLimits.MaxBytes"/>.</param>
-public sealed record UploadedPicture(string Name, ReadOnlyMemory<byte> File);
+/// <param name="File">Its bytes; of a picture that is larger than <see cref="PictureLimits.MaxBytes"/> the first <see cref="MostBytes"/>, which fail its lines.</param>
+public sealed record UploadedPicture(string Name, ReadOnlyMemory<byte> File)
+{
+    /// <summary>Bytes that are handed on: one more than a picture may have tells that it has too many.</summary>
+    public const int MostBytes = PictureLimits.MaxBytes + 1;
+}
 
 /// <summary>A job as it stands.</summary>
 /// <param name="Reason">Why it failed, waits or was cancelled; null where there is nothing to say.</param>

@@ -13,25 +13,25 @@ public sealed partial class FarmHead
             return submission.Spec.PromptFile is { } path ? PictureFiles.Beside(Path.GetDirectoryName(Path.GetFullPath(path))!) : PictureFiles.Nothing;
         }
 
-        var byName = new Dictionary<string, string>(StringComparer.Ordinal);
+        var byName = new Dictionary<string, string?>(StringComparer.Ordinal); // null: too large
         await foreach (UploadedPicture picture in submission.Pictures.WithCancellation(cancellationToken).ConfigureAwait(false))
         {
-            if (picture.File.Length > PictureLimits.MaxBytes)
-            {
-                throw new JobSpecException($"picture {PictureFiles.Shown(picture.Name)} has {picture.File.Length} bytes; a picture may have {PictureLimits.MaxBytes}");
-            }
-
-            string sha256 = Convert.ToHexStringLower(SHA256.HashData(picture.File.Span));
+            bool isTooLarge = picture.File.Length > PictureLimits.MaxBytes;
+            string? sha256 = isTooLarge ? null : Convert.ToHexStringLower(SHA256.HashData(picture.File.Span));
             if (!byName.TryAdd(picture.Name, sha256))
             {
                 throw new JobSpecException($"picture {PictureFiles.Shown(picture.Name)} comes twice");
             }
 
-            keeper.Keep(sha256, picture.File.Span);
+            if (sha256 is not null)
+            {
+                keeper.Keep(sha256, picture.File.Span);
+            }
         }
 
         var folder = new PictureFolder(_folder.PicturesPath);
-        return name => byName.TryGetValue(name, out string? sha256) ? folder.Read(sha256).ToArray() : PictureFiles.Nothing(name);
+        return name => !byName.TryGetValue(name, out string? sha256) ? PictureFiles.Nothing(name)
+            : sha256 is null ? throw PictureFiles.TooLarge(PictureFiles.Shown(name)) : folder.Read(sha256).ToArray();
     }
 
     /// <summary>Of a job that was taken before: nothing is opened again, what was written down then holds.</summary>

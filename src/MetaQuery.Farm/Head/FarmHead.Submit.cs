@@ -171,7 +171,7 @@ public sealed partial class FarmHead
         {
             await source.CopyToAsync(file.Stream, cancellationToken).ConfigureAwait(false);
         }
-        catch (IOException exception) when (exception.HResult is 28 or 122) // ours is full; another error is the sender's
+        catch (IOException exception) when (StorageException.IsDiskFull(exception)) // ours is full; another error is the sender's
         {
             throw StorageException.From(exception, path);
         }

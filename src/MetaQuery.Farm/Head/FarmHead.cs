@@ -42,6 +42,8 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
 
     public ImageModelInfo Model => _model.Images;
 
+    public bool ReadsPictures => _model.PictureRefusal is not null;
+
     public FarmReadiness Readiness
     {
         get

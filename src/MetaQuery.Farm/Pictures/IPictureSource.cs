@@ -6,7 +6,11 @@ public interface IPictureSource
     /// <param name="sha256">Lower-case hex.</param>
     /// <returns>The picture's file, which has this hash.</returns>
     /// <exception cref="PictureException">It is not there, or is not what its name says.</exception>
+    /// <exception cref="PictureOutageException">Nothing can be read there now.</exception>
     ReadOnlyMemory<byte> Read(string sha256);
+
+    /// <summary>Whether pictures can be read now.</summary>
+    bool IsReachable => true;
 }
 
 /// <summary>Takes the pictures of jobs that are submitted.</summary>
@@ -23,6 +27,13 @@ internal interface IPictureKeeper
 public sealed class PictureException(string message, Exception? inner = null) : FarmException(message, inner)
 {
     public override int ExitCode => ExitCodes.InvalidInput;
+}
+
+/// <summary>Where pictures are kept cannot be read now: nothing is said of the pictures, and prompts that name them wait.</summary>
+public sealed class PictureOutageException(string message, Exception inner) : FarmException(message, inner)
+{
+    public override bool IsTransient => true;
+    public override int ExitCode => ExitCodes.Storage;
 }
 
 /// <summary>What a picture may be.</summary>

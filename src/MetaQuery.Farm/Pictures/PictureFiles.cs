@@ -1,81 +1,84 @@
-using System.Buffers.Text;
-
 namespace MetaQuery.Farm;
 
 /// <summary>Gets at pictures by the names that prompts give them.</summary>
-internal static class PictureFiles
+public static class PictureFiles
 {
-    private const string DataScheme = "data:";
-
-    public static bool IsData(string name) => name.StartsWith(DataScheme, StringComparison.OrdinalIgnoreCase);
+    private const int LinkLoop = 40; // ELOOP
+    private const int NoSuchDevice = 6; // ENXIO, of a socket
+    private const string ShownData = "the data: URI";
 
     /// <summary>A name as a reason shows it: one line, never a whole data: URI.</summary>
-    public static string Shown(string name)
+    internal static string Shown(string name)
     {
         string line = new([.. name.Take(61).Select(letter => char.IsControl(letter) ? ' ' : letter)]);
-        return IsData(name) ? "the data: URI" : line.Length <= 60 ? line : line[..57] + "...";
+        return DataUri.IsOne(name) ? ShownData : line.Length <= 60 ? line : line[..57] + "...";
     }
 
-    /// <summary>Reads <c>data:image/png;base64,…</c>; the media type is not looked at, the bytes tell.</summary>
-    /// <exception cref="PictureException">Malformed, or too large.</exception>
-    public static byte[] ReadData(string uri)
+    /// <summary>Opens what a prompt file of this machine names: paths are relative to its folder. Throws <see cref="PictureException"/> for what is wrong with
+    /// one, <see cref="PictureOutageException"/> where its folder gives nothing now.</summary>
+    internal static Func<string, byte[]> Beside(string folder) => name =>
     {
-        int comma = uri.IndexOf(',', StringComparison.Ordinal);
-        if (comma < 0 || !uri.AsSpan(0, comma).EndsWith(";base64", StringComparison.OrdinalIgnoreCase))
-        {
-            throw new PictureException("the data: URI is not of the form data:image/png;base64,…");
-        }
+        byte[] file = ReadFirst(name, folder);
+        return file.Length <= PictureLimits.MaxBytes ? file : throw TooLarge(Shown(name));
+    };
 
-        ReadOnlySpan<char> digits = uri.AsSpan(comma + 1);
-        if (digits.Length / 4L * 3 > PictureLimits.MaxBytes + 3)
-        {
-            throw TooLarge("the data: URI", digits.Length / 4L * 3);
-        }
-
-        byte[] file = new byte[Base64.GetMaxDecodedFromUtf8Length(digits.Length) + 3];
-        if (!Convert.TryFromBase64Chars(digits, file, out int length))
-        {
-            throw new PictureException("the data: URI holds what is no base64");
-        }
-
-        return length <= PictureLimits.MaxBytes ? file[..length] : throw TooLarge("the data: URI", length);
-    }
-
-    /// <summary>Opens what a prompt file of this machine names: paths are relative to its folder.</summary>
-    public static Func<string, byte[]> Beside(string folder) => name =>
+    /// <summary>Whether a picture that a prompt file names is there and may be read.</summary>
+    /// <param name="folder">The prompt file's.</param>
+    /// <exception cref="PictureOutageException">Its folder gives nothing now.</exception>
+    public static bool CanBeRead(string name, string folder)
     {
-        string path;
         try
         {
-            path = Path.GetFullPath(name, Path.GetFullPath(folder));
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
-            if (!file.CanSeek)
-            {
-                throw new PictureException($"{Shown(name)}: is no regular file");
-            }
+            return Read(name, folder, static _ => true);
+        }
+        catch (PictureException)
+        {
+            return false; // whoever reads it says why
+        }
+    }
 
-            if (file.Length > PictureLimits.MaxBytes)
-            {
-                throw TooLarge(Shown(name), file.Length);
-            }
+    /// <summary>Reads a picture that a prompt file names; of one that is too large the first <see cref="UploadedPicture.MostBytes"/>.</summary>
+    /// <param name="folder">The prompt file's.</param>
+    /// <exception cref="PictureException">It is not there, or may not be read.</exception>
+    /// <exception cref="PictureOutageException">Its folder gives nothing now.</exception>
+    public static byte[] ReadFirst(string name, string folder) => Read(name, folder, static file =>
+    {
+        byte[] bytes = new byte[Math.Min(file.Length, UploadedPicture.MostBytes)];
+        file.ReadExactly(bytes);
+        return bytes;
+    });
 
-            byte[] bytes = new byte[file.Length];
-            file.ReadExactly(bytes);
-            return bytes;
+    /// <summary>For prompts that came without files.</summary>
+    internal static byte[] Nothing(string name) =>
+        throw new PictureException($"{Shown(name)}: no picture of this name was uploaded; upload it along, or give it as a data: URI");
+
+    /// <summary>Of one whose end was not read.</summary>
+    internal static PictureException TooLarge(string what) => new($"{what} has more than {PictureLimits.MaxBytes} bytes; a picture may have no more");
+
+    internal static PictureException TooLarge(string what, long bytes) => new($"{what} has {bytes} bytes; a picture may have {PictureLimits.MaxBytes}");
+
+    // A loop of links and a socket are the name's own fault; what is left passes: 5 EIO, 23 and 24 too many open files, 107 and 116 a mount that is gone.
+    internal static bool IsOutage(Exception exception) =>
+        exception is IOException and not (FileNotFoundException or DirectoryNotFoundException or PathTooLongException) and { HResult: not (LinkLoop or NoSuchDevice) };
+
+    private static T Read<T>(string name, string folder, Func<FileStream, T> read)
+    {
+        try
+        {
+            using var file = new FileStream(Path.GetFullPath(name, Path.GetFullPath(folder)), FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+            return file.CanSeek ? read(file) : throw new PictureException($"{Shown(name)}: is no regular file");
         }
         catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
         {
             throw new PictureException($"{Shown(name)}: there is no such file", exception);
         }
+        catch (Exception exception) when (IsOutage(exception))
+        {
+            throw new PictureOutageException($"{Shown(name)}: cannot be read now: {exception.Message}", exception);
+        }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw new PictureException($"{Shown(name)}: cannot be read", exception);
         }
-    };
-
-    /// <summary>For prompts that came without files.</summary>
-    public static byte[] Nothing(string name) =>
-        throw new PictureException($"{Shown(name)}: no picture of this name was uploaded; upload it along, or give it as a data: URI");
-
-    private static PictureException TooLarge(string what, long bytes) => new($"{what} has {bytes} bytes; a picture may have {PictureLimits.MaxBytes}");
+    }
 }

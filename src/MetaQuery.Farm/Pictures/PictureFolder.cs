@@ -10,7 +10,8 @@ public sealed class PictureFolder(string path) : IPictureSource, IPictureKeeper
 {
     private const int HashCharacters = 64;
 
-    /// <exception cref="PictureException">It is not there, cannot be read, or is damaged.</exception>
+    /// <exception cref="PictureException">It is not in the folder, or is damaged.</exception>
+    /// <exception cref="PictureOutageException">The folder is not there, or gives nothing.</exception>
     public ReadOnlyMemory<byte> Read(string sha256)
     {
         byte[] file;
@@ -18,14 +19,20 @@ public sealed class PictureFolder(string path) : IPictureSource, IPictureKeeper
         {
             file = File.ReadAllBytes(PathOf(sha256));
         }
+        catch (FileNotFoundException exception)
+        {
+            throw new PictureException($"picture {sha256[..12]}… is not in {path}, which this process should share with the head", exception);
+        }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new PictureException($"picture {sha256[..12]}… is not in {path}, which this process should share with the head: {exception.Message}", exception);
+            throw new PictureOutageException($"{path}, which this process should share with the head, cannot be read: {exception.Message}", exception);
         }
 
         string found = Convert.ToHexStringLower(SHA256.HashData(file));
         return found == sha256 ? file : throw new PictureException($"{PathOf(sha256)} is damaged: its sha256 is {found}");
     }
+
+    public bool IsReachable => Directory.Exists(path);
 
     void IPictureKeeper.Keep(string sha256, ReadOnlySpan<byte> file) => Keep(sha256, file);
 

@@ -82,7 +82,7 @@ internal sealed class PictureIntake(PictureInput input)
         byte[] file = [];
         try
         {
-            file = PictureFiles.IsData(name) ? PictureFiles.ReadData(name) : open(name);
+            file = Open(name, open);
         }
         catch (PictureException)
         {
@@ -94,9 +94,11 @@ internal sealed class PictureIntake(PictureInput input)
                 ? picture.Sha256 : throw new PromptFileException($"{PictureFiles.Shown(name)}: changed while the job was begun"), file);
     }
 
+    private static byte[] Open(string name, Func<string, byte[]> open) => DataUri.IsOne(name) ? DataUri.Read(name, PictureFiles.Shown(name)) : open(name);
+
     private Look LookAt(string name)
     {
-        bool isData = PictureFiles.IsData(name);
+        bool isData = DataUri.IsOne(name);
         if (!isData && _byName.TryGetValue(name, out Look known))
         {
             return known;
@@ -105,7 +107,7 @@ internal sealed class PictureIntake(PictureInput input)
         Look look;
         try
         {
-            look = LookAt(isData ? PictureFiles.ReadData(name) : input.Open(name), PictureFiles.Shown(name));
+            look = LookAt(Open(name, input.Open), PictureFiles.Shown(name));
         }
         catch (PictureException exception)
         {

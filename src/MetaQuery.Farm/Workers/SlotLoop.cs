@@ -40,23 +40,24 @@ internal sealed class SlotLoop(
 
     private void Encode(RunningBatch batch)
     {
-        if (TryDepart(batch) is not { } flights)
+        IReadOnlyList<HeldItem> asked = WithPicturesInReach(batch.Rows);
+        if (TryDepart(asked) is not { } flights)
         {
-            PutOff(batch.Rows);
+            PutOff(asked);
             return;
         }
 
         batch.Flights = flights;
-        for (int i = 0; i < batch.Rows.Count; i++)
+        for (int i = 0; i < asked.Count; i++)
         {
             if (flights.Found[i] is not null)
             {
-                reports.Send(batch.Rows[i], new EncodedOutcome(WasMade: false));
+                reports.Send(asked[i], new EncodedOutcome(WasMade: false));
             }
         }
 
-        PutOff([.. flights.Elsewhere.Select(flight => batch.Rows[flight.Place])]);
-        HeldItem[] rows = [.. flights.Places.Select(place => batch.Rows[place])];
+        PutOff([.. flights.Elsewhere.Select(flight => asked[flight.Place])]);
+        HeldItem[] rows = [.. flights.Places.Select(place => asked[place])];
         if (rows.Length == 0)
         {
             return;
@@ -121,6 +122,10 @@ internal sealed class SlotLoop(
             tally.Change(counts => counts with { CancelledBatches = counts.CancelledBatches + 1 });
             Report(rows, new ReturnedOutcome());
         }
+        catch (PictureOutageException)
+        {
+            PutOff(rows); // nothing was said of the pictures
+        }
 #pragma warning disable CA1031 // whatever the model's error is, it is counted against the batch and listed with its reason
         catch (Exception exception)
 #pragma warning restore CA1031
@@ -134,11 +139,24 @@ internal sealed class SlotLoop(
         return null;
     }
 
-    private ConditionFlights? TryDepart(RunningBatch batch)
+    /// <summary>Puts off prompts whose pictures cannot be had now; prompts of text alone do not wait for them.</summary>
+    private IReadOnlyList<HeldItem> WithPicturesInReach(IReadOnlyList<HeldItem> rows)
+    {
+        if (options.Pictures is null or { IsReachable: true })
+        {
+            return rows;
+        }
+
+        ILookup<bool, HeldItem> needPictures = rows.ToLookup(row => ((EncodeItem)row.Item).Request.ImageHashes.Any(name => !BlackPicture.TryParse(name, out _, out _)));
+        PutOff([.. needPictures[true]]);
+        return [.. needPictures[false]];
+    }
+
+    private ConditionFlights? TryDepart(IReadOnlyList<HeldItem> rows)
     {
         try
         {
-            return cache.Depart([.. batch.Rows.Select(row => (EncodeItem)row.Item).Select(item => new ConditionLookup(item.Key, item.Request, item.KeepOnDisk))]);
+            return cache.Depart([.. rows.Select(row => (EncodeItem)row.Item).Select(item => new ConditionLookup(item.Key, item.Request, item.KeepOnDisk))]);
         }
         catch (Exception exception) when (Outage.IsOne(exception, options))
         {

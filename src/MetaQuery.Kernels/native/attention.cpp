@@ -91,25 +91,6 @@ long next_many(long left) { return left <= kMostTogether ? left : left < 2 * kMo
 
 struct Keys { const float* transposed; long stride; const float* values; long size; };
 
-// Scores become weights in place, zero from `limit` to the end of its sixteen; returns one over their sum.
-float soften(float* row, long limit) {
-    const long end = (limit + kLanes - 1) / kLanes * kLanes;
-    for (long s = limit; s < end; s++) row[s] = -3.0e38f;
-    Lanes peak = broadcast(-3.0e38f);
-    for (long s = 0; s < end; s += kLanes) peak = larger(peak, load(row + s));
-    float highest = peak[0];
-    for (long j = 1; j < kLanes; j++) highest = peak[j] > highest ? peak[j] : highest;
-    Lanes total{};
-    for (long s = 0; s < end; s += kLanes) {
-        Lanes e = exponential(load(row + s) - highest);
-        if (s + kLanes > limit)
-            for (long j = limit - s; j < kLanes; j++) e[j] = 0.0f;
-        store(row + s, e);
-        total += e;
-    }
-    return 1.0f / sum(total);
-}
-
 // Queries of a few tokens that share a key head: q [rows, size], scores [rows, wide]; row r sees the first limit[r] positions, of which
 // rows[first..] that go together see the same. put(r, c, v) receives sixteen channels.
 struct Queries { const float* q; float* scores; long wide; const long* limit; long rows; };

@@ -86,31 +86,12 @@ void accumulate(const float* rows, long stride, long valid, long count, const fl
 // One head's keys [headSize, length] and values [length, headSize]; mask [length] or null.
 struct Head { const float* key; const float* value; const float* mask; long headSize, length; };
 
-// Scores become weights in place; returns one over their sum.
-float soften(float* scores, long length) {
-    Lanes peak = broadcast(-3.0e38f);
-    for (long s = 0; s < length; s += kLanes) peak = larger(peak, load(scores + s));
-    float highest = peak[0];
-    for (long j = 1; j < kLanes; j++) highest = peak[j] > highest ? peak[j] : highest;
-    Lanes total{};
-    for (long s = 0; s < length; s += kLanes) {
-        Lanes e = exponential(load(scores + s) - highest);
-        if (s + kLanes > length)
-            for (long j = length - s; j < kLanes; j++) e[j] = 0.0f;
-        store(scores + s, e);
-        total += e;
-    }
-    return 1.0f / sum(total);
-}
-
 // Scores of N tokens with sixteen positions of the keys, of which `block` holds [headSize, 16].
 template <int N> void score(const Head& head, const float* block, long at, const float* q, long wideHead, float* scores, long wideLength) {
     Lanes sums[N];
     accumulate_whole<N>(block, kLanes, head.headSize, q, wideHead, sums);
     for (int n = 0; n < N; n++) {
         if (head.mask != nullptr) sums[n] += load_at(head.mask, at, head.length);
-        if (at + kLanes > head.length)
-            for (long j = head.length - at; j < kLanes; j++) sums[n][j] = -3.0e38f;
         store(scores + n * wideLength + at, sums[n]);
     }
 }

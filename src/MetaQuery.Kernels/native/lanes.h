@@ -122,4 +122,23 @@ inline Lanes tanh_gelu(Lanes x) {
 inline Lanes sigmoid(Lanes x) { return 1.0f / (1.0f + exponential(-x)); }
 inline Lanes silu(Lanes x) { return x / (1.0f + exponential(-x)); }
 
+// Softmax, in place: scores become weights, zero from `length` to the end of its sixteen; returns one over their sum, by which nobody has divided.
+inline float soften(float* scores, long length) {
+    const long end = (length + kLanes - 1) / kLanes * kLanes;
+    for (long s = length; s < end; s++) scores[s] = -3.0e38f;
+    Lanes peak = broadcast(-3.0e38f);
+    for (long s = 0; s < end; s += kLanes) peak = larger(peak, load(scores + s));
+    float highest = peak[0];
+    for (long j = 1; j < kLanes; j++) highest = peak[j] > highest ? peak[j] : highest;
+    Lanes total{};
+    for (long s = 0; s < end; s += kLanes) {
+        Lanes e = exponential(load(scores + s) - highest);
+        if (s + kLanes > length)
+            for (long j = length - s; j < kLanes; j++) e[j] = 0.0f;
+        store(scores + s, e);
+        total += e;
+    }
+    return 1.0f / sum(total);
+}
+
 }  // namespace MQ_ISA

@@ -8,9 +8,10 @@ namespace MetaQuery.Models.Checkpoints;
 /// <remarks>Only for loaders that read no values: plain operators, on the CPU.</remarks>
 public sealed class ShapeProbe(WeightSource stored) : WeightSource
 {
-    private readonly Dictionary<string, long[]> asked = new(StringComparer.Ordinal);
+    private readonly Lock gate = new(); // some parts load their layers side by side
+    private readonly SortedDictionary<string, long[]> asked = new(StringComparer.Ordinal);
 
-    /// <summary>What was asked for: names and the shapes that the model needs.</summary>
+    /// <summary>What was asked for: names, in their order, and the shapes that the model needs. To be read once the model is built.</summary>
     public IReadOnlyDictionary<string, long[]> Asked => asked;
 
     public override string Path => stored.Path;
@@ -48,7 +49,11 @@ public sealed class ShapeProbe(WeightSource stored) : WeightSource
     public override Tensor Load(string key, long[] expectedShape, ScalarType? dtype = null)
     {
         ArgumentNullException.ThrowIfNull(expectedShape);
-        asked[key] = expectedShape;
+        lock (gate)
+        {
+            asked[key] = expectedShape;
+        }
+
         return empty(expectedShape, dtype ?? ScalarType.Float32, new Device(DeviceType.META));
     }
 

@@ -1,20 +1,21 @@
+using System.Collections.Concurrent;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace MetaQuery.Models.Checkpoints;
 
 /// <summary>A source without data: it notes which tensors a model asks for, and of which shapes, and gives it tensors on the device "meta".</summary>
-/// <remarks>What a checkpoint must hold is so what the modules load, and is written down nowhere else. Not thread-safe.</remarks>
+/// <remarks>What a checkpoint must hold is so what the modules load, and is written down nowhere else. Thread-safe, as sources are: some parts load their layers side by side.</remarks>
 public sealed class ShapeRecorder : WeightSource
 {
-    private readonly Dictionary<string, long[]> shapes = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, long[]> shapes = new(StringComparer.Ordinal);
 
     public override string Path => "shapes";
 
-    public override IReadOnlyCollection<string> Keys => shapes.Keys;
+    public override IReadOnlyCollection<string> Keys => [.. shapes.Keys];
 
-    /// <summary>What was asked for, in that order.</summary>
-    public IEnumerable<(string Key, long[] Shape)> Asked => shapes.Select(pair => (pair.Key, pair.Value));
+    /// <summary>What was asked for, by name: the order of asking is a matter of chance.</summary>
+    public IEnumerable<(string Key, long[] Shape)> Asked => shapes.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => (pair.Key, pair.Value));
 
     /// <summary>Names that older checkpoints have are not offered.</summary>
     public override bool Contains(string key) => false;

@@ -27,8 +27,11 @@ public sealed record RotaryConfig(double Theta, RotaryKind Kind = RotaryKind.Def
     public static RotaryConfig FromTransformers(ConfigFile config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        var plain = new RotaryConfig(config.Double("rope_theta", 10000));
-        if (config.OptionalSection("rope_scaling") is not { } scaling)
+        const string ThetaKey = "rope_theta";
+        // transformers 5 states all of it in one place
+        var parameters = config.OptionalSection("rope_parameters");
+        var plain = new RotaryConfig((parameters?.Has(ThetaKey) == true ? parameters : config).Double(ThetaKey, 10000));
+        if ((parameters ?? config.OptionalSection("rope_scaling")) is not { } scaling)
             return plain;
         return scaling.String("rope_type", scaling.String("type", "default")) switch
         {

@@ -11,6 +11,9 @@ public sealed record ImageFeatures(Tensor States, long Rows, long Columns) : IDi
 {
     public long Tokens => States.shape[0];
 
+    /// <summary>Of the states.</summary>
+    public long Bytes => States.numel() * States.element_size();
+
     public void Dispose() => States.Dispose();
 }
 

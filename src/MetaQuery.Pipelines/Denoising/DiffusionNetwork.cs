@@ -88,7 +88,7 @@ internal sealed class SanaNetwork : DiffusionNetwork
 
         if (config.GuidanceEmbeds)
         {
-            throw new CheckpointException($"{folder.Path}: guidance_embeds is true; sampling with an embedded guidance scale (Sana Sprint) is not supported");
+            throw new CheckpointException($"{folder.Path}: guidance_embeds is true: sampling with an embedded guidance scale (Sana Sprint) is not supported; MetaQuery was trained with a Sana without one, such as Sana_1600M_512px");
         }
 
         return new NetworkTraits(

@@ -99,15 +99,16 @@ internal sealed class ModelInspector(string folder)
         "language model", file, prefix, Class(json),
         source =>
         {
-            loadDecoder(source.WithPrefix(MllmKinds.DecoderPrefix(source)));
-            MllmKinds.LoadTower(json, source)?.Dispose();
+            var named = MllmKinds.Named(source);
+            loadDecoder(named.WithPrefix(MllmKinds.DecoderPrefix(named)));
+            MllmKinds.LoadTower(json, named)?.Dispose();
         },
         mayBeUnexpected: IsPassedOver);
 
     // Tables that are computed, heads that are tied, and layers of SigLIP behind the one that LLaVA reads.
     private static bool IsPassedOver(string key) =>
         key.EndsWith("rotary_emb.inv_freq", StringComparison.Ordinal) || key.EndsWith("position_ids", StringComparison.Ordinal) || key.EndsWith("lm_head.weight", StringComparison.Ordinal)
-        || key.StartsWith("vision_tower.vision_model.", StringComparison.Ordinal);
+        || key.Contains("vision_tower.vision_model.", StringComparison.Ordinal);
 
     private void InspectNetwork(ModelFolderParts places, WeightSource? checkpoint)
     {
@@ -207,7 +208,7 @@ internal sealed class ModelInspector(string folder)
 
     private static bool HoldsMllm(WeightSource checkpoint)
     {
-        var backbone = checkpoint.WithPrefix(MllmInContext.Backbone);
+        var backbone = MllmKinds.Named(checkpoint.WithPrefix(MllmInContext.Backbone));
         return backbone.WithPrefix(MllmKinds.DecoderPrefix(backbone)).Contains("model.embed_tokens.weight");
     }
 

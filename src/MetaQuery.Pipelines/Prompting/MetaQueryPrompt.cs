@@ -15,15 +15,16 @@ public sealed class MetaQueryPrompt
 
     private readonly Tokenizer _tokenizer;
     private readonly ChatTurns _turns;
-    private readonly string _systemPrompt;
+    private readonly string? _systemPrompt;
     private readonly int _maxInputTextTokens;
     private readonly bool _hasNewTokens;
 
     /// <param name="tokenizer">The MLLM's own tokenizer; it need not know the new tokens.</param>
+    /// <param name="systemPrompt">Null for no system turn.</param>
     /// <param name="maxInputTextTokens">Captions are cut to so many tokens.</param>
     /// <param name="hasNewTokens">Whether new tokens follow; without them the prompt ends with the assistant header.</param>
     /// <exception cref="ChatTemplateException">The template cannot be applied to a system and a user turn.</exception>
-    public MetaQueryPrompt(Tokenizer tokenizer, ChatTemplate template, string systemPrompt, int maxInputTextTokens, bool hasNewTokens = true)
+    public MetaQueryPrompt(Tokenizer tokenizer, ChatTemplate template, string? systemPrompt, int maxInputTextTokens, bool hasNewTokens = true)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(template);
@@ -56,8 +57,9 @@ public sealed class MetaQueryPrompt
         var ids = _tokenizer.EncodeUserTextToIds(caption);
         // Encoding and decoding is no identity (normalisation, a cut inside a character), and the reference does it even when nothing is cut.
         var text = _tokenizer.Decode(ids.Count <= _maxInputTextTokens ? ids : ids.Take(_maxInputTextTokens));
-        var turns = new[] { _turns.Turn("system", _systemPrompt, isTrusted: true), _turns.Turn("user", text, isTrusted: false, images) };
-        var segments = _turns.Template.RenderSegments(turns, addGenerationPrompt: true);
+        var user = _turns.Turn("user", text, isTrusted: false, images);
+        var segments = _turns.Template.RenderSegments(
+            _systemPrompt is null ? [user] : [_turns.Turn("system", _systemPrompt, isTrusted: true), user], addGenerationPrompt: true);
         return _hasNewTokens ? [.. segments, TextSegment.Trusted(BeforeNewTokens)] : [.. segments];
     }
 }

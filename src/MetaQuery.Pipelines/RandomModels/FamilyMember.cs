@@ -32,7 +32,7 @@ internal sealed record FamilyMember
     private string LossType => NetworkFolder == "unet" ? "diff" : "flow";
 
     public static IReadOnlyList<string> Names { get; } =
-        ["metaquery-b", "metaquery-l", "metaquery-xl", "metaquery-b-sd", "metaquery-l-sd", "metaquery-xl-sd", "tiny", "tiny-sd"];
+        ["metaquery-b", "metaquery-l", "metaquery-xl", "metaquery-b-sd", "metaquery-l-sd", "metaquery-xl-sd", "tiny", "tiny-sd", "tiny-llava", "tiny-llava-sd"];
 
     /// <summary>The model folder's config.json.</summary>
     public string Config => $$"""
@@ -49,13 +49,13 @@ internal sealed record FamilyMember
         var (size, isStableDiffusion) = name.EndsWith("-sd", StringComparison.Ordinal) ? (name[..^3], true) : (name, false);
         if (!Names.Contains(name))
             throw new PipelineException($"family {name} is not known; there are {string.Join(", ", Names)}");
-        var isTiny = size == "tiny";
-        var isLlava = size == "metaquery-b";
+        var isTiny = size.StartsWith("tiny", StringComparison.Ordinal);
+        var isLlava = size is "metaquery-b" or "tiny-llava";
         return new FamilyMember
         {
-            Mllm = size switch { "metaquery-b" => MllmFiles.LlavaOnevision, "metaquery-l" => MllmFiles.Qwen3B, "metaquery-xl" => MllmFiles.Qwen7B, _ => MllmFiles.QwenTiny },
-            Preprocessor = isLlava ? MllmFiles.LlavaPreprocessor : MllmFiles.QwenPreprocessor,
-            SpecialTokens = isLlava ? MllmFiles.LlavaTokens : MllmFiles.QwenTokens(isTiny ? 600 : 151643),
+            Mllm = size switch { "metaquery-b" => MllmFiles.LlavaOnevision, "metaquery-l" => MllmFiles.Qwen3B, "metaquery-xl" => MllmFiles.Qwen7B, "tiny-llava" => MllmFiles.LlavaTiny, _ => MllmFiles.QwenTiny },
+            Preprocessor = isLlava ? (isTiny ? MllmFiles.LlavaTinyPreprocessor : MllmFiles.LlavaPreprocessor) : MllmFiles.QwenPreprocessor,
+            SpecialTokens = isLlava ? MllmFiles.LlavaTokens(isTiny ? 600 : 151643) : MllmFiles.QwenTokens(isTiny ? 600 : 151643),
             ChatTemplate = isLlava ? MllmFiles.LlavaTemplate : MllmFiles.QwenTemplate,
             NetworkFolder = isStableDiffusion ? "unet" : "transformer",
             Network = (isStableDiffusion, isTiny) switch

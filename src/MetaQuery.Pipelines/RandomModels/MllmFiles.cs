@@ -68,6 +68,23 @@ internal static class MllmFiles
         }
         """;
 
+    public const string LlavaTiny = """
+        {
+          "architectures": ["LlavaOnevisionForConditionalGeneration"], "model_type": "llava_onevision", "image_token_index": 603, "video_token_index": 604,
+          "projector_hidden_act": "gelu", "multimodal_projector_bias": true, "vision_aspect_ratio": "anyres_max_9", "vision_feature_layer": -1,
+          "vision_feature_select_strategy": "full", "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+          "text_config": {
+            "model_type": "qwen2", "hidden_size": 64, "intermediate_size": 144, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "vocab_size": 640, "tie_word_embeddings": true, "rope_theta": 1000000.0, "rms_norm_eps": 1e-06,
+            "max_position_embeddings": 4096, "bos_token_id": 600, "eos_token_id": 602, "sliding_window": null
+          },
+          "vision_config": {
+            "model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 72, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 96, "patch_size": 16, "vision_use_head": false
+          }
+        }
+        """;
+
     public const string QwenPreprocessor = """
         {
           "min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
@@ -80,6 +97,16 @@ internal static class MllmFiles
         {
           "do_convert_rgb": true, "do_normalize": true, "do_rescale": true, "do_resize": true, "do_pad": true, "resample": 3,
           "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 384, "width": 384},
+          "image_processor_type": "LlavaOnevisionImageProcessor", "processor_class": "LlavaOnevisionProcessor"
+        }
+        """;
+
+    // 384 pixels, the reference's crop, are four tiles a side.
+    public const string LlavaTinyPreprocessor = """
+        {
+          "do_convert_rgb": true, "do_normalize": true, "do_rescale": true, "do_resize": true, "do_pad": true, "resample": 3,
+          "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 96, "width": 96},
+          "image_grid_pinpoints": [[96, 96], [96, 192], [192, 96], [192, 192], [384, 384]],
           "image_processor_type": "LlavaOnevisionImageProcessor", "processor_class": "LlavaOnevisionProcessor"
         }
         """;
@@ -98,8 +125,7 @@ internal static class MllmFiles
         + "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ '\n' + content['text'] }}{% endfor %}"
         + "{{'<|im_end|>'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-    public static IReadOnlyList<(int Id, string Content)> LlavaTokens { get; } =
-        [(151643, "<|endoftext|>"), (151644, "<|im_start|>"), (151645, "<|im_end|>"), (151646, "<image>"), (151647, "<video>")];
+    private static readonly string[] LlavaSpecial = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"];
 
     private static readonly string[] QwenSpecial =
     [
@@ -108,5 +134,8 @@ internal static class MllmFiles
     ];
 
     /// <param name="first">Id of <c>&lt;|endoftext|&gt;</c>.</param>
+    public static IReadOnlyList<(int Id, string Content)> LlavaTokens(int first) => [.. LlavaSpecial.Select((content, i) => (first + i, content))];
+
+    /// <inheritdoc cref="LlavaTokens"/>
     public static IReadOnlyList<(int Id, string Content)> QwenTokens(int first) => [.. QwenSpecial.Select((content, i) => (first + i, content))];
 }

@@ -25,7 +25,7 @@ public static class RandomModelFolder
     /// <param name="seed">Another seed, other weights; the same seed, the same bytes.</param>
     /// <param name="progress">Told each part as it begins.</param>
     /// <returns>Bytes of all weights.</returns>
-    /// <exception cref="PipelineException">The family is not known, or the folder is not empty.</exception>
+    /// <exception cref="PipelineException">The family is not known, the folder is not empty, or another call writes it.</exception>
     /// <exception cref="IOException">The disk takes no more; nothing is left under the folder's name.</exception>
     public static long Write(string folder, string family, torch.ScalarType dtype = torch.ScalarType.BFloat16, ulong seed = 0, IProgress<string>? progress = null)
     {
@@ -33,24 +33,10 @@ public static class RandomModelFolder
         folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
         if (File.Exists(folder) || (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any()))
             throw new PipelineException($"{folder}: is there already; name a folder that is not, or an empty one");
-        var unfinished = folder + ".unfinished";
-        if (Directory.Exists(unfinished))
-            Directory.Delete(unfinished, recursive: true);
-        try
-        {
-            Directory.CreateDirectory(unfinished);
-            var bytes = new Writing(unfinished, member, dtype, new RandomWeights(seed), progress).Run();
-            if (Directory.Exists(folder))
-                Directory.Delete(folder);
-            Directory.Move(unfinished, folder);
-            return bytes;
-        }
-        catch
-        {
-            if (Directory.Exists(unfinished))
-                Directory.Delete(unfinished, recursive: true);
-            throw;
-        }
+        using var unfinished = UnfinishedFolder.Begin(folder + ".unfinished");
+        var bytes = new Writing(unfinished.Path, member, dtype, new RandomWeights(seed), progress).Run();
+        unfinished.MoveTo(folder);
+        return bytes;
     }
 
     private sealed class Writing(string folder, FamilyMember member, torch.ScalarType dtype, RandomWeights weights, IProgress<string>? progress)

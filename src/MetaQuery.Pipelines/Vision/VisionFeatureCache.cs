@@ -3,10 +3,11 @@ using MetaQuery.Models.Vision;
 namespace MetaQuery.Pipelines.Vision;
 
 /// <summary>Pictures' states by the pictures' hashes, the least recently used dropped first, so that many instructions on one picture run the tower once.</summary>
-/// <remarks>Safe to use from several threads at once; two that miss the same picture at once both compute it.</remarks>
+/// <remarks>Safe to use from several threads at once: of those that miss the same picture at once one computes it, and the others wait.</remarks>
 public sealed class VisionFeatureCache : IDisposable
 {
-    private readonly Lock _lock = new();
+    private readonly object _lock = new();
+    private readonly HashSet<string> _making = new(StringComparer.Ordinal);
     private readonly Dictionary<string, LinkedListNode<(string Hash, ImageFeatures Features)>> _entries = new(StringComparer.Ordinal);
     private readonly LinkedList<(string Hash, ImageFeatures Features)> _leastRecentFirst = [];
     private readonly long _maxBytes;
@@ -34,7 +35,10 @@ public sealed class VisionFeatureCache : IDisposable
         ArgumentNullException.ThrowIfNull(encode);
         lock (_lock)
         {
-            if (_entries.TryGetValue(hash, out var node))
+            LinkedListNode<(string Hash, ImageFeatures Features)>? node;
+            while (!_entries.TryGetValue(hash, out node) && !_making.Add(hash))
+                Monitor.Wait(_lock);
+            if (node is not null)
             {
                 Hits++;
                 _leastRecentFirst.Remove(node);
@@ -45,19 +49,21 @@ public sealed class VisionFeatureCache : IDisposable
             Misses++;
         }
 
-        var features = encode();
-        lock (_lock)
+        ImageFeatures? features = null;
+        try
         {
-            if (BytesOf(features) <= _maxBytes && !_entries.ContainsKey(hash))
+            return features = encode();
+        }
+        finally
+        {
+            lock (_lock)
             {
-                _entries.Add(hash, _leastRecentFirst.AddLast((hash, Share(features))));
-                Bytes += BytesOf(features);
-                while (Bytes > _maxBytes)
-                    DropFirst();
+                _making.Remove(hash);
+                if (features is not null && features.Bytes <= _maxBytes)
+                    Keep(hash, features);
+                Monitor.PulseAll(_lock);
             }
         }
-
-        return features;
     }
 
     public void Dispose()
@@ -69,17 +75,23 @@ public sealed class VisionFeatureCache : IDisposable
         }
     }
 
+    private void Keep(string hash, ImageFeatures features)
+    {
+        _entries.Add(hash, _leastRecentFirst.AddLast((hash, Share(features))));
+        Bytes += features.Bytes;
+        while (Bytes > _maxBytes)
+            DropFirst();
+    }
+
     private void DropFirst()
     {
         var (hash, features) = _leastRecentFirst.First!.Value;
         _leastRecentFirst.RemoveFirst();
         _entries.Remove(hash);
-        Bytes -= BytesOf(features);
+        Bytes -= features.Bytes;
         features.Dispose();
     }
 
     // A handle of its own on the same memory, in no scope: it lives until its owner disposes it.
     private static ImageFeatures Share(ImageFeatures features) => features with { States = features.States.alias().DetachFromDisposeScope() };
-
-    private static long BytesOf(ImageFeatures features) => features.States.numel() * features.States.element_size();
 }

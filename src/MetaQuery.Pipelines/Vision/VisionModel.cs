@@ -48,7 +48,7 @@ public sealed class VisionModel : IDisposable
         if (kind == MllmKind.Text)
             return null;
         var processor = ImageProcessors.Read(kind, folder.Path, forConditions);
-        return new VisionModel(MllmKinds.LoadTower(config, mllm, dtype, device, packed)!, processor, device);
+        return new VisionModel(MllmKinds.LoadTower(config, MllmKinds.Named(mllm), dtype, device, packed)!, processor, device);
     }
 
     /// <param name="observe">As the tower's.</param>

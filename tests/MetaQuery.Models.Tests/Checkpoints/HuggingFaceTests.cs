@@ -72,12 +72,29 @@ public sealed class HuggingFaceTests : IDisposable
     [InlineData("model.safetensors", null)]
     [InlineData("diffusion_pytorch_model.safetensors", null)]
     [InlineData("diffusion_pytorch_model.fp16.safetensors", "fp16")]
+    [InlineData("diffusion_pytorch_model.fp16.safetensors", null)]
+    [InlineData("model.bf16.safetensors", null)]
     public void Weights_are_found_under_the_names_of_transformers_and_diffusers(string name, string? variant)
     {
         Assert.False(HuggingFaceFolder.Open(folder).HasWeights(variant));
         Write(name, SafetensorsBuilder.OneTensor(1, 2));
         using var weights = HuggingFaceFolder.Open(folder).OpenWeights(variant);
         Assert.Equal(["w"], weights.Keys);
+    }
+
+    [Fact]
+    public void Of_one_dtype_alone_the_weights_are_read_of_several_none_and_other_weights_never()
+    {
+        Write("diffusion_pytorch_model.non_ema.safetensors", SafetensorsBuilder.OneTensor(1, 2));
+        Assert.False(HuggingFaceFolder.Open(folder).HasWeights());
+        Write("diffusion_pytorch_model.fp16.safetensors", SafetensorsBuilder.OneTensor(1, 2));
+        HuggingFaceFolder.Open(folder).OpenWeights().Dispose();
+        Write("diffusion_pytorch_model.bf16.safetensors", SafetensorsBuilder.OneTensor(1, 2));
+        var error = Assert.Throws<CheckpointException>(() => HuggingFaceFolder.Open(folder).OpenWeights().Dispose());
+        Assert.EndsWith("holds diffusion_pytorch_model.fp16.safetensors and diffusion_pytorch_model.bf16.safetensors: keep the one that is meant", error.Message, StringComparison.Ordinal);
+        Write("diffusion_pytorch_model.safetensors", SafetensorsBuilder.OneTensor(1, 2));
+        using var plain = HuggingFaceFolder.Open(folder).OpenWeights();
+        Assert.EndsWith("diffusion_pytorch_model.safetensors", plain.Path, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -51,6 +51,15 @@ public sealed class DecoderConfigTests
     }
 
     [Fact]
+    public void Rotary_numbers_are_found_where_transformers_5_states_them()
+    {
+        var later = Read($$"""{"model_type": "qwen2_5_vl_text", "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0, "mrope_section": [2, 3, 3]}, {{Sizes}}}""").Rotary;
+        var earlier = Read($$"""{"model_type": "qwen2_5_vl_text", "rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}, {{Sizes}}}""").Rotary;
+        Assert.Equal((earlier.Theta, earlier.Kind), (later.Theta, later.Kind));
+        Assert.Equal(earlier.Sections, later.Sections);
+    }
+
+    [Fact]
     public void A_missing_size_is_named()
     {
         var error = Assert.Throws<CheckpointException>(() => Read("""{"model_type": "llama", "vocab_size": 9}"""));

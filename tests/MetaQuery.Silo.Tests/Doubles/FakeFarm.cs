@@ -18,6 +18,8 @@ public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) :
     private readonly DateTimeOffset _startedAt = DateTimeOffset.UtcNow;
     private long _count;
 
+    public bool ReadsPictures { get; init; }
+
     public ImageModelInfo Model { get; init; } = new("toy-1", "toy", new ImageSize(32, 32), 8, 8, 64, 4, 4.5f, 4, new NumericsFingerprint("float32", "toy", 1, "none 0", "toy"));
 
     public FarmReadiness Readiness { get; set; } = new(true, null);
@@ -227,7 +229,7 @@ public class FakeFarm(TimeSpan timePerImage, ITenantDirectory? tenants = null) :
             {
                 await foreach (UploadedPicture picture in pictures.WithCancellation(cancellationToken))
                 {
-                    Assert.InRange(picture.File.Length, 0, PictureLimits.MaxBytes);
+                    Assert.InRange(picture.File.Length, 0, UploadedPicture.MostBytes);
                     uploaded[picture.Name] = new LinePicture(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(picture.File.Span)), 1, 1);
                 }
             }

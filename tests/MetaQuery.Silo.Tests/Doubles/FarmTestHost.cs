@@ -22,9 +22,9 @@ public sealed class FarmTestHost : IAsyncDisposable
     public HttpClient Http { get; }
 
     /// <summary>Serves a <see cref="FakeFarm"/> whose images take so long each; goes away with the host.</summary>
-    public static Task<FarmTestHost> StartAsync(TimeSpan timePerImage = default, WebOptions? options = null, ApiKeyRing? keys = null, TimeProvider? time = null)
+    public static Task<FarmTestHost> StartAsync(TimeSpan timePerImage = default, WebOptions? options = null, ApiKeyRing? keys = null, TimeProvider? time = null, bool readsPictures = false)
     {
-        var farm = new FakeFarm(timePerImage, keys);
+        var farm = new FakeFarm(timePerImage, keys) { ReadsPictures = readsPictures };
         return StartAsync(farm, options, keys, farm, time);
     }
 

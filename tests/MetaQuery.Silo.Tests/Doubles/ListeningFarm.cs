@@ -10,6 +10,8 @@ internal sealed class ListeningFarm : IFarm, IDisposable
     private long _bytes;
 
     public ImageModelInfo Model => _inner.Model;
+
+    public bool ReadsPictures => _inner.ReadsPictures;
     public FarmReadiness Readiness => _inner.Readiness;
 
     public async Task HasReadAsync(long bytes)

@@ -45,11 +45,11 @@ internal static class FarmEndpoints
         }).Produces<Usage>();
 
         routes.Add("GET", "/v1/models", "listModels", "The model that this farm serves.", (HttpContext _) =>
-            Answer(new ModelList(Wire.List, [Wire.Model(farm.Model, startedAt)]), FarmJson.Default.ModelList)).Produces<ModelList>();
+            Answer(new ModelList(Wire.List, [Wire.Model(farm.Model, farm.ReadsPictures, startedAt)]), FarmJson.Default.ModelList)).Produces<ModelList>();
 
         routes.Add("GET", "/v1/models/{id}", "getModel", "One model.", (HttpContext _, string id) =>
             ImageEndpoints.IsServed(id, farm.Model)
-                ? Answer(Wire.Model(farm.Model, startedAt), FarmJson.Default.Model)
+                ? Answer(Wire.Model(farm.Model, farm.ReadsPictures, startedAt), FarmJson.Default.Model)
                 : throw ImageEndpoints.NoSuchModel(id, farm.Model)).Produces<Model>().Refuses(404);
 
         routes.Add("GET", "/healthz", "health", "Whether the process answers.", (HttpContext _) => Answer(new Health("ok"), FarmJson.Default.Health)).Produces<Health>();

@@ -1,4 +1,3 @@
-using System.Buffers.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using MetaQuery.Client;
@@ -28,7 +27,7 @@ internal static class ImageEdits
             throw Missing();
         }
 
-        return (request, [.. uris.Select((uri, i) => Checked(Decode(uri, $"images[{i}]"), $"images[{i}]"))]);
+        return (request, [.. uris.Select((uri, i) => Checked(ImageDataUri.Read(uri, $"images[{i}]"), $"images[{i}]"))]);
     }
 
     private static async Task<(ImageEditRequest, IReadOnlyList<byte[]>)> ReadFormAsync(MultipartBody body, CancellationToken cancellationToken)
@@ -89,24 +88,6 @@ internal static class ImageEdits
         catch (System.Text.DecoderFallbackException)
         {
             throw ApiException.Invalid(part.Name, $"{part.Name} is not UTF-8");
-        }
-    }
-
-    private static byte[] Decode(string uri, string param)
-    {
-        int comma = uri.IndexOf(',', StringComparison.Ordinal);
-        if (!uri.StartsWith("data:", StringComparison.OrdinalIgnoreCase) || comma < 0 || !uri.AsSpan(0, comma).EndsWith(";base64", StringComparison.OrdinalIgnoreCase))
-        {
-            throw ApiException.Invalid(param, $"{param} must be a data: URI such as data:image/png;base64,…; addresses and paths are not opened");
-        }
-
-        try
-        {
-            return Base64.IsValid(uri.AsSpan(comma + 1)) ? Convert.FromBase64String(uri[(comma + 1)..]) : throw new FormatException();
-        }
-        catch (FormatException)
-        {
-            throw ApiException.Invalid(param, $"{param} holds what is no base64");
         }
     }
 

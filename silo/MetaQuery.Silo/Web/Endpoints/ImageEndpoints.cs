@@ -45,7 +45,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         ImageRequest request = await RequestBody.ReadAsync(context, FarmJson.Default.ImageRequest, options.MaxBodyBytes, allowUnknown: true);
         JobSubmissions.CheckPrompt(request.Prompt, "prompt");
         string? key = IdempotencyKeyHeader.Read(context);
-        return await RunAsync(context, request, ToSubmission(request, Caller.Of(context).Tenant, key));
+        return await RunAsync(context, request, ToSubmission(request, request.Prompt, Caller.Of(context).Tenant, key));
     }
 
     private async Task<ImageResponse> EditAsync(HttpContext context)
@@ -54,26 +54,12 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         string? key = IdempotencyKeyHeader.Read(context);
         (ImageEditRequest edit, IReadOnlyList<byte[]> pictures) = await ImageEdits.ReadAsync(context, options.MaxPictureBytes);
         string prompt = string.IsNullOrWhiteSpace(edit.Prompt) ? "" : edit.Prompt;
-        var request = new ImageRequest
-        {
-            Prompt = prompt,
-            N = edit.N,
-            Size = edit.Size,
-            ResponseFormat = edit.ResponseFormat,
-            Model = edit.Model,
-            OutputFormat = edit.OutputFormat,
-            OutputCompression = edit.OutputCompression,
-            Seed = edit.Seed,
-            Steps = edit.Steps,
-            Guidance = edit.Guidance,
-            NegativePrompt = edit.NegativePrompt,
-        };
-        JobSubmission submission = ToSubmission(request, Caller.Of(context).Tenant, key);
+        JobSubmission submission = ToSubmission(edit, prompt, Caller.Of(context).Tenant, key);
 
         // as a file of one line, which names its pictures: one way of taking pictures for all requests
         string[] names = [.. Enumerable.Range(1, pictures.Count).Select(number => $"picture {number}")];
         var line = new JsonObject { ["prompt"] = prompt, ["images"] = new JsonArray([.. names.Select(name => (JsonNode)name)]) };
-        return await RunAsync(context, request, submission with
+        return await RunAsync(context, edit, submission with
         {
             Spec = submission.Spec with { Prompts = null, ImageGuidanceScale = edit.ImageGuidance },
             Prompts = new MemoryStream(Encoding.UTF8.GetBytes(line.ToJsonString())),
@@ -86,7 +72,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
     /// <summary>Before the body is read: what bodies take of memory is bounded by the places.</summary>
     private IDisposable TakePlace(HttpContext context) => _places.Take(Caller.Of(context), "requests for pictures wait");
 
-    private async Task<ImageResponse> RunAsync(HttpContext context, ImageRequest request, JobSubmission submission)
+    private async Task<ImageResponse> RunAsync(HttpContext context, ImageSettings request, JobSubmission submission)
     {
         JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
         var reference = new JobReference(job.Id, submission.Tenant);
@@ -94,7 +80,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         return await AnswerAsync(context, request, reference, job);
     }
 
-    private JobSubmission ToSubmission(ImageRequest request, string tenant, string? idempotencyKey)
+    private JobSubmission ToSubmission(ImageSettings request, string prompt, string tenant, string? idempotencyKey)
     {
         if (!IsServed(request.Model, farm.Model))
         {
@@ -106,7 +92,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
             Spec = new JobSpec
             {
                 OutFolder = "",
-                Prompts = [request.Prompt],
+                Prompts = [prompt],
                 ImagesPerPrompt = request.N ?? 1,
                 Size = JobSubmissions.ParseSize(request.Size, farm.Model),
                 NumInferenceSteps = request.Steps,
@@ -187,7 +173,7 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
 
     private string BaseUrl(HttpRequest request) => options.PublicUrl?.AbsoluteUri.TrimEnd('/') ?? $"{request.Scheme}://{request.Host}";
 
-    private async Task<ImageResponse> AnswerAsync(HttpContext context, ImageRequest request, JobReference reference, JobView job)
+    private async Task<ImageResponse> AnswerAsync(HttpContext context, ImageSettings request, JobReference reference, JobView job)
     {
         var images = new List<Client.GeneratedImage>();
         SamplePage made = await farm.ListSamplesAsync(reference, 0, (int)Math.Max(1, job.Counts.Images), context.RequestAborted);

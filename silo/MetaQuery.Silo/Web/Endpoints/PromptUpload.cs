@@ -52,15 +52,16 @@ internal sealed class PromptUpload : IDisposable
         throw ApiException.Invalid("prompts", "the body has no part named prompts: the file of prompts", "missing_field");
     }
 
-    /// <summary>The pictures, once the prompts are read to their end. A part named <c>pictures</c> has its file name for a name, any other its own.</summary>
-    /// <exception cref="ApiException">The body is cut, or a picture is too large.</exception>
+    /// <summary>The pictures, once the prompts are read to their end. A part named <c>pictures</c> has its file name for a name, any other its own. Of one
+    /// that is too large the beginning comes, so that the lines that name it fail alone.</summary>
+    /// <exception cref="ApiException">The body is cut or too large.</exception>
     public async IAsyncEnumerable<UploadedPicture> ReadPicturesAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         while (await _body.NextAsync(cancellationToken) is { } part)
         {
             RefuseBefore(part);
             string name = part.Name == "pictures" ? part.FileName ?? throw ApiException.Invalid("pictures", "a part named pictures has no file name: what the prompts' lines name it") : part.Name;
-            yield return new UploadedPicture(name, await part.ReadAsync(PictureLimits.MaxBytes, cancellationToken));
+            yield return new UploadedPicture(name, await part.ReadFirstAsync(UploadedPicture.MostBytes, cancellationToken));
         }
     }
 

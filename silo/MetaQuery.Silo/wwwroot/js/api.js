@@ -145,13 +145,14 @@ export const api = {
   submit: (body, idempotencyKey) =>
     json('/v1/jobs', { method: 'POST', headers: { 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey }, body }),
 
-  /** Sends a prompt file; `onProgress(share)` while it goes up. */
-  async submitFile(file, body, idempotencyKey, onProgress) {
+  /** Sends a prompt file and the pictures `{ name, file }` that its lines name; `onProgress(share)` while they go up. */
+  async submitFile(file, body, idempotencyKey, pictures, onProgress) {
     for (;;) {
       const used = key();
       const form = new FormData();
       form.append('job', new Blob([body], { type: 'application/json' }));
       form.append('prompts', file, file.name);
+      for (const picture of pictures) form.append('pictures', picture.file, picture.name);
       const { status, text, retryAfter } = await upload('/v1/jobs', form, authorized({ 'Idempotency-Key': idempotencyKey }), onProgress);
       if (status >= 200 && status < 300) return parseJson(text);
       if (status === 401 && (await haveNewKey(used))) continue;

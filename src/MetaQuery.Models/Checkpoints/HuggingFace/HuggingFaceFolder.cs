@@ -16,6 +16,9 @@ public sealed class HuggingFaceFolder
     /// <summary>What transformers and diffusers call their weights.</summary>
     static readonly string[] Stems = ["model", "diffusion_pytorch_model"];
 
+    /// <summary>Variants that hold the same weights in another dtype; others, such as non_ema, are other weights.</summary>
+    static readonly string[] DtypeVariants = ["fp32", "fp16", "bf16"];
+
     HuggingFaceFolder(string path) => Path = path;
 
     public string Path { get; }
@@ -59,15 +62,19 @@ public sealed class HuggingFaceFolder
     }
 
     /// <summary>True if the folder has weights in a format that is read here.</summary>
-    public bool HasWeights(string? variant = null) => FindWeights(variant) is not null;
+    public bool HasWeights(string? variant = null) => Candidates(variant).Any();
 
     /// <summary>Opens the folder's weights: one safetensors file, else shards under an index; where a folder has both, the single file, as
     /// transformers chooses.</summary>
-    /// <param name="variant">"fp16" for <c>diffusion_pytorch_model.fp16.safetensors</c>; null for the plain names.</param>
-    /// <exception cref="CheckpointException">There are none, or only pickled ones, or they are malformed.</exception>
+    /// <param name="variant">"fp16" for <c>diffusion_pytorch_model.fp16.safetensors</c>; null for the plain names, or where there are none for the one dtype
+    /// that a download has.</param>
+    /// <exception cref="CheckpointException">There are none, or only pickled ones, or those of several dtypes, or they are malformed.</exception>
     public WeightSource OpenWeights(string? variant = null)
     {
-        if (FindWeights(variant) is { } path)
+        var found = Candidates(variant).ToList();
+        if (found.Count > 1)
+            throw CheckpointException.OfFile(Path, $"the folder holds {string.Join(" and ", found.Select(System.IO.Path.GetFileName))}: keep the one that is meant");
+        if (found is [var path])
             return path.EndsWith(".json", StringComparison.Ordinal) ? ShardedSafetensors.Open(path) : SafetensorsFile.Open(path);
         string? pickle = Directory.EnumerateFiles(Path)
             .FirstOrDefault(static file => System.IO.Path.GetExtension(file) is ".bin" or ".pt" or ".pth" or ".ckpt");
@@ -77,6 +84,9 @@ public sealed class HuggingFaceFolder
     }
 
     static string WithVariant(string stem, string? variant) => variant is null ? stem : $"{stem}.{variant}";
+
+    IEnumerable<string> Candidates(string? variant) => FindWeights(variant) is { } found ? [found]
+        : variant is null ? DtypeVariants.Select(FindWeights).OfType<string>() : [];
 
     string? FindWeights(string? variant) => Stems
         .SelectMany(stem => (string[])[$"{WithVariant(stem, variant)}.safetensors", $"{stem}.safetensors.index{(variant is null ? "" : "." + variant)}.json"])

@@ -4,13 +4,14 @@ import { onModel } from '../farm.js';
 import { bytes, count, percent, plural } from '../format.js';
 import { jobHash } from '../router.js';
 import { errorBox, toast } from '../ui/notices.js';
+import { isPicture, pictureInput } from './picture-input.js';
 import { readDraft, saveDraft, settingsFields } from './settings.js';
 
 const KINDS = /\.(txt|jsonl|ndjson|csv)$/i;
 const MOST_IN_JSON = 5000; // more prompts than these go as a file
 const EXAMPLES = ['a red apple, noto style', 'a sleeping cat, noto style', 'a blue sailing boat, noto style'];
 
-/** The form that makes a job: prompts written down, one a line, or a file of them. */
+/** The form that makes a job: prompts written down, one a line, or a file of them; with pictures where the model reads them. */
 export function composer() {
   const draft = readDraft();
   const prompts = h('textarea', {
@@ -23,8 +24,10 @@ export function composer() {
   const problem = h('div');
   const submit = h('button', { type: 'submit', class: 'primary' }, icon('run'), h('span', null, 'Make pictures'));
   const settings = settingsFields(draft, changed);
+  const pictures = pictureInput(changed);
   const drop = h('div', { class: 'drop' }, prompts, chip,
-    h('p', { id: 'prompts-help', class: 'hint' }, h('label', { for: 'prompt-file', class: 'file-label' }, icon('upload'), 'Choose a file'), chooser, ' or drop one here: .txt, .jsonl or .csv'));
+    h('p', { id: 'prompts-help', class: 'hint' }, h('label', { for: 'prompt-file', class: 'file-label' }, icon('upload'), 'Choose a file'), chooser, ' or drop one here: .txt, .jsonl or .csv'),
+    pictures.element);
   const form = h('form', { class: 'composer', 'aria-labelledby': 'composer-title', novalidate: true, onsubmit: send },
     h('h2', { id: 'composer-title' }, 'New job'),
     h('label', { for: 'prompts', class: 'field-label' }, 'Prompts'),
@@ -43,8 +46,13 @@ export function composer() {
     take(chooser.files);
     chooser.value = '';
   });
-  setUpDrop(form, drop, take);
-  const forget = onModel((model) => settings.showModel(model));
+  pictures.element.addEventListener('problem', (event) => (event.detail ? showProblem({ message: event.detail }, 'This picture cannot be used') : problem.replaceChildren()));
+  setUpDrop(form, drop, takeDropped);
+  const forget = onModel((model) => {
+    settings.showModel(model);
+    pictures.showModel(model);
+    changed();
+  });
   showUsage();
   changed();
 
@@ -69,12 +77,26 @@ export function composer() {
   function changed() {
     saveDraft({ prompts: prompts.value, ...settings.draft() });
     const many = settings.imagesPerPrompt();
+    const along = pictures.files.length;
     if (file) {
       tally.textContent = many === 1 ? 'One picture per line of the file' : `${plural(many, 'picture')} per line of the file`;
     } else {
       const written = lines().length;
-      tally.textContent = written === 0 ? '' : `${plural(written, 'prompt')}, ${plural(written * many, 'picture')}`;
+      const asked = written === 0 && along > 0 ? `Made again, ${plural(many, 'time')}` : written === 0 ? '' : `${plural(written, 'prompt')}, ${plural(written * many, 'picture')}`;
+      tally.textContent = along > 0 && written > 0 ? `${asked}, each from ${plural(along, 'picture')}` : asked;
     }
+  }
+
+  /** A prompt file, or pictures where the model reads them. */
+  function takeDropped(files) {
+    const dropped = [...files];
+    if (pictures.element.hidden || !dropped.every(isPicture)) {
+      take(files);
+      return;
+    }
+    const wrong = pictures.add(dropped);
+    if (wrong) showProblem({ message: wrong }, 'This picture cannot be used');
+    else problem.replaceChildren();
   }
 
   async function take(files) {
@@ -115,6 +137,17 @@ export function composer() {
     fill(problem, errorBox(error, { title }));
   }
 
+  /** What goes up as a file: the one that was chosen, or what was written where it is long or about pictures. */
+  function uploadOf(written, along) {
+    if (file) return file;
+    if (along.length > 0) {
+      const names = along.map((_, place) => nameOf(place));
+      const about = (written.length > 0 ? written : ['']).map((prompt) => JSON.stringify({ prompt, images: names }));
+      return new File([about.join('\n')], 'prompts.jsonl', { lastModified: 0 });
+    }
+    return written.length > MOST_IN_JSON ? new File([written.join('\n')], 'prompts.txt', { lastModified: 0 }) : null;
+  }
+
   function keyFor(text) {
     if (idempotency?.text !== text) idempotency = { text, key: crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}` };
     return idempotency.key;
@@ -124,7 +157,7 @@ export function composer() {
     event.preventDefault();
     if (busy) return;
     problem.replaceChildren();
-    const wrong = settings.check() ?? (!file && lines().length === 0 ? { field: prompts, message: 'Write a prompt, or choose a file of prompts.' } : null);
+    const wrong = settings.check() ?? (!file && lines().length === 0 && pictures.files.length === 0 ? { field: prompts, message: 'Write a prompt, or choose a file of prompts.' } : null);
     if (wrong) {
       mark(wrong.field, wrong.message);
       return;
@@ -135,14 +168,16 @@ export function composer() {
     label.textContent = 'Sending…';
     try {
       const written = lines();
-      const upload = file ?? (written.length > MOST_IN_JSON ? new File([written.join('\n')], 'prompts.txt', { lastModified: 0 }) : null);
+      const along = pictures.files;
+      const upload = uploadOf(written, along);
       const body = settings.body(upload ? {} : { prompts: written }, upload);
       const job = upload
-        ? await api.submitFile(upload, body, keyFor(`${upload.name} ${upload.size} ${upload.lastModified} ${body}`), (share) => (label.textContent = `Sending… ${percent(share)}`))
+        ? await api.submitFile(upload, body, keyFor([upload, ...along].map((each) => `${each.name} ${each.size} ${each.lastModified} `).join('') + body + (file ? '' : written.join('\n'))),
+          along.map((picture, place) => ({ name: file ? picture.name : nameOf(place), file: picture })), (share) => (label.textContent = `Sending… ${percent(share)}`))
         : await api.submit(body, keyFor(body));
       idempotency = null;
       prompts.value = '';
-      changed();
+      pictures.clear();
       toast(`Submitted: ${job.name || job.id}`);
       location.hash = jobHash(job.id);
     } catch (error) {
@@ -158,7 +193,10 @@ export function composer() {
 
   return {
     element: form,
-    close: forget,
+    close() {
+      forget();
+      pictures.clear();
+    },
     /** For a newcomer: puts examples where prompts go. */
     showExamples() {
       prompts.value = EXAMPLES.join('\n');
@@ -167,6 +205,9 @@ export function composer() {
     },
   };
 }
+
+// Of what was written, every line is about all pictures: their own names, two of which may be alike, do not matter.
+const nameOf = (place) => `picture ${place + 1}`;
 
 /** Says what is wrong beside the field, until it is changed. */
 function mark(field, message) {

@@ -5,7 +5,7 @@ import { copyButton } from '../ui/copy.js';
 import { readDraft, saveDraft } from './settings.js';
 
 const SETTINGS = [
-  ['size', 'Size'], ['steps', 'Steps'], ['guidance', 'Guidance'], ['negative_prompt', 'Negative prompt'], ['seed', 'Seed'], ['images_per_prompt', 'Pictures per prompt'],
+  ['size', 'Size'], ['steps', 'Steps'], ['guidance', 'Guidance'], ['image_guidance', 'Image guidance'], ['negative_prompt', 'Negative prompt'], ['seed', 'Seed'], ['images_per_prompt', 'Pictures per prompt'],
   ['samples_per_shard', 'Pictures per shard'], ['format', 'Format'], ['quality', 'Quality'], ['batch_size', 'Batch size'],
 ];
 

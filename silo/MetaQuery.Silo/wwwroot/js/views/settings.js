@@ -10,6 +10,7 @@ const FIELDS = [
   { name: 'steps', label: 'Steps', kind: 'whole', least: 1, most: 1000 },
   { name: 'guidance', label: 'Guidance', kind: 'number', least: 0, most: 100, step: 'any' },
   { name: 'seed', label: 'Seed', placeholder: '0', kind: 'digits', hint: 'The same seed gives the same pictures.' },
+  { name: 'image_guidance', label: 'Image guidance', kind: 'number', least: 0, most: 100, placeholder: '1.5', wide: true, forPictures: true, hint: 'How much given pictures guide; 3 without a prompt.' },
   { name: 'negative_prompt', label: 'Negative prompt', wide: true, hint: 'What the pictures should not show.' },
   { name: 'format', label: 'Format', choices: ['png', 'jpg', 'webp'] },
   { name: 'quality', label: 'Quality', kind: 'whole', least: 1, most: 100, placeholder: '95', hint: 'Of jpg and webp.' },
@@ -52,6 +53,11 @@ export function settingsFields(draft, changed) {
   const more = h('details', { class: 'settings', open: FIELDS.some((field) => draft[field.name] && draft[field.name] !== field.choices?.[0]) },
     h('summary', null, 'Settings'),
     h('div', { class: 'fields' }, FIELDS.map((field) => labelled(field.name, field.label, inputs[field.name], field)), limits));
+  showForPictures(false);
+
+  function showForPictures(there) {
+    for (const field of FIELDS) if (field.forPictures) inputs[field.name].closest('.field').hidden = !there;
+  }
 
   const value = (name) => inputs[name].value.trim();
   return {
@@ -65,6 +71,7 @@ export function settingsFields(draft, changed) {
     },
     showModel(model) {
       if (!model) return;
+      showForPictures(model.reads_pictures);
       inputs.size.placeholder = `auto: ${model.default_size}`;
       inputs.steps.placeholder = String(model.default_steps);
       inputs.guidance.placeholder = String(model.default_guidance);
@@ -89,7 +96,7 @@ export function settingsFields(draft, changed) {
       if (name) job.name = name;
       if (file && inputs.skip_invalid.checked) job.skip_invalid = true;
       for (const { name, kind, choices } of FIELDS) {
-        const text = value(name);
+        const text = inputs[name].closest('.field').hidden ? '' : value(name);
         if (text === '' || kind === 'digits' || (choices && text === choices[0]) || (name === 'quality' && value('format') === 'png')) continue;
         job[name] = kind === 'whole' || kind === 'number' ? Number(text) : text;
       }
