@@ -11,6 +11,7 @@ internal sealed class OrleansSuite(BenchmarkReport report)
     private const int Kills = 30;
     private const int Tasks = 2000;
     private const int Callers = 256;
+    private const int JobPrompts = 24; // of four images each: enough that every silo holds work until it is killed or drained
     private static readonly TimeSpan CallsFor = TimeSpan.FromSeconds(8);
 
     /// <summary>The parts by name, in the order they run.</summary>
@@ -59,7 +60,7 @@ internal sealed class OrleansSuite(BenchmarkReport report)
         for (int round = 0; round < Rounds; round++)
         {
             await silos.WhenActiveAsync(silos.Silos.Count);
-            string job = await silos.SubmitAsync(60, 4, steps: 20);
+            string job = await silos.SubmitAsync(JobPrompts, 4, steps: 20);
             await silos.UntilAsync(job, status => status.Written > 8, "the first pictures");
             int? head = null;
             await silos.UntilAsync(async () => (head = await silos.Api.TryFindHeadProcessAsync()) is not null, "a head");
@@ -86,7 +87,7 @@ internal sealed class OrleansSuite(BenchmarkReport report)
     private async Task DrainAsync(SiloTrio silos)
     {
         await silos.WhenActiveAsync(silos.Silos.Count);
-        string job = await silos.SubmitAsync(60, 4, steps: 20);
+        string job = await silos.SubmitAsync(JobPrompts, 4, steps: 20);
         JobStatus before = await silos.UntilAsync(job, status => status.Written > 8, "the first pictures");
         int? head = await silos.Api.TryFindHeadProcessAsync();
         ChildProcess leaving = silos.Silos.First(silo => silo.Id != head);
