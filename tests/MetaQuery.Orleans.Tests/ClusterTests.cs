@@ -197,7 +197,7 @@ public sealed class ClusterTests(Cluster cluster) : IClassFixture<Cluster>
         FarmHead head = cluster.Silos.Single(silo => silo.Id == at).Services.GetRequiredService<HeadHost>().Require();
         ToySilo other = await cluster.NotTheHeadAsync();
         var farm = new ClusterFarm(
-            other.Services.GetRequiredService<IGrainFactory>(), head.Model, other.Services.GetRequiredService<IFarmBackbone>().Registry, other.Whereabouts, cluster.Data);
+            other.Services.GetRequiredService<IGrainFactory>(), head.Model, readsPictures: false, other.Services.GetRequiredService<IFarmBackbone>().Registry, other.Whereabouts, cluster.Data);
         using var stop = new CancellationTokenSource();
         Task cancelled = Task.Run(async () =>
         {
