@@ -30,6 +30,21 @@ public sealed class RegistryTests(RealRedis redis) : IClassFixture<RealRedis>
     }
 
     [Fact]
+    public async Task What_another_program_wrote_of_its_workers_does_not_end_the_head()
+    {
+        await using var farm = new TestFarm(redis);
+        var registry = new RedisWorkerRegistry(await farm.ConnectAsync(), Silence);
+        await registry.JoinAsync(Worker("a"), None);
+        foreach ((string id, string version, string info, string status) in new[] { ("later", "2", "{}", "{}"), ("torn", "1", "{\"id\":", "{}"), ("other", "1", "{\"id\":\"other\"}", "{}") })
+        {
+            redis.Command("HSET", farm.Key("worker:" + id), "v", version, "info", info, "status", status, "seen", "0");
+            redis.Command("SADD", farm.Key("workers"), id);
+        }
+
+        Assert.Equal(["a"], (await registry.ListAsync(None)).Select(view => view.Info.Id));
+    }
+
+    [Fact]
     public async Task A_worker_is_asked_to_drain_by_its_next_heartbeat()
     {
         await using var farm = new TestFarm(redis);

@@ -5,12 +5,12 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = {}
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  local worker = redis.call('HMGET', ARGV[1] .. id, 'info', 'status', 'seen')
-  if worker[1] then
+  local worker = redis.call('HMGET', ARGV[1] .. id, 'info', 'status', 'seen', 'v')
+  if worker[1] and worker[4] == '1' then -- else of another version of the farm: no worker for this head
     found[#found + 1] = worker[1]
     found[#found + 1] = worker[2]
     found[#found + 1] = now - tonumber(worker[3])
-  else
+  elseif not worker[1] then
     redis.call('SREM', KEYS[2], id)
   end
 end

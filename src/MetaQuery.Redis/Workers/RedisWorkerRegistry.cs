@@ -65,9 +65,10 @@ public sealed class RedisWorkerRegistry(RedisConnection connection, TimeSpan sil
         var views = new List<WorkerView>(answer.Length / 3);
         for (int i = 0; i < answer.Length; i += 3)
         {
-            WorkerInfo info = JsonSerializer.Deserialize((string)answer[i]!, WorkerJson.Default.WorkerInfo)!;
-            WorkerStatus status = JsonSerializer.Deserialize((string)answer[i + 1]!, WorkerJson.Default.WorkerStatus)!;
-            views.Add(new WorkerView(info, status, TimeSpan.FromMilliseconds((long)answer[i + 2])));
+            if (Read((string)answer[i]!, (string)answer[i + 1]!) is { } worker)
+            {
+                views.Add(new WorkerView(worker.Info, worker.Status, TimeSpan.FromMilliseconds((long)answer[i + 2])));
+            }
         }
 
         return [.. views.Where(view => view.SinceHeartbeat <= silence).OrderBy(view => view.Info.StartedAt).ThenBy(view => view.Info.Id, StringComparer.Ordinal)];
@@ -83,6 +84,20 @@ public sealed class RedisWorkerRegistry(RedisConnection connection, TimeSpan sil
         ArgumentException.ThrowIfNullOrEmpty(conditionRevision);
         _required = (modelRevision, conditionRevision);
         await ListAsync(cancellationToken); // which states them
+    }
+
+    /// <returns>Null for the words of a program that is not this one's like: its worker is none for this head, and must not end it.</returns>
+    private static (WorkerInfo Info, WorkerStatus Status)? Read(string info, string status)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(info, WorkerJson.Default.WorkerInfo) is { Id: not null, Images: not null, Conditions: not null } known
+                && JsonSerializer.Deserialize(status, WorkerJson.Default.WorkerStatus) is { Slots: not null } now ? (known, now) : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
     }
 
     private async Task JoinAsync(WorkerInfo worker, WorkerStatus status, CancellationToken cancellationToken)
