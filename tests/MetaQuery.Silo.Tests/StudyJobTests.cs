@@ -45,7 +45,7 @@ public sealed class StudyJobTests : IDisposable
         using var client = new FarmClient(server.Url);
         var edit = new ImageEditRequest { Prompt = "both", Seed = 7, Steps = 2, ImageGuidance = 2.5f };
         ImageResponse made = await client.EditImagesAsync(edit, pictures);
-        var spec = new JobSpec { Prompts = ["both"], Images = names, OutFolder = "", Seed = 7, NumInferenceSteps = 2, ImageGuidanceScale = 2.5f };
+        var spec = new JobSpec { Prompts = ["both"], Images = names, OutFolder = "none", Seed = 7, NumInferenceSteps = 2, ImageGuidanceScale = 2.5f };
         Farm.GeneratedImage alone = Assert.Single(await new EmbeddedFarm(model).GenerateAsync(spec, new FarmOptions(), null, CancellationToken.None));
         Assert.Equal(alone.Image.Pixels, ImageDecoder.Decode(Convert.FromBase64String(made.Data[0].B64Json!)).Pixels);
 

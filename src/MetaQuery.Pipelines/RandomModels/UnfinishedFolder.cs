@@ -55,7 +55,7 @@ internal sealed class UnfinishedFolder : IDisposable
         }
         catch (IOException exception) when (exception is not (DirectoryNotFoundException or FileNotFoundException) && File.Exists(marker))
         {
-            throw new PipelineException($"{System.IO.Path.GetDirectoryName(marker)}: another models random writes there; wait for its end, or name another folder");
+            throw new PipelineException($"{System.IO.Path.GetDirectoryName(marker)}: another models random writes there; wait for its end, or name another folder", exception);
         }
     }
 }
