@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using MetaQuery.Chaos;
 using MetaQuery.Data;
 using MetaQuery.Orleans;
@@ -60,8 +61,8 @@ internal sealed class OrleansSuite(BenchmarkReport report)
         for (int round = 0; round < Rounds; round++)
         {
             await silos.WhenActiveAsync(silos.Silos.Count);
-            string job = await silos.SubmitAsync(JobPrompts, 4, steps: 20);
-            await silos.UntilAsync(job, status => status.Written > 8, "the first pictures");
+            string job = await silos.SubmitAsync(JobPrompts / 2, 4, steps: 20);
+            await silos.UntilAsync(job, status => status.Written > 0, "the first pictures");
             int? head = null;
             await silos.UntilAsync(async () => (head = await silos.Api.TryFindHeadProcessAsync()) is not null, "a head");
             bool hitsHead = round % 2 == 0;
@@ -76,6 +77,7 @@ internal sealed class OrleansSuite(BenchmarkReport report)
             double seconds = clock.Elapsed.TotalSeconds;
             longest = Math.Max(longest, seconds);
             longestHead = hitsHead ? Math.Max(longestHead, seconds) : longestHead;
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"bench: round {round + 1}, {(hitsHead ? "the head's silo" : "another silo")}: {seconds:0.0} s"));
             victim.Restart();
             await silos.UntilAsync(job, status => status.IsFinal, "the job's end");
         }
@@ -130,6 +132,7 @@ internal sealed class OrleansSuite(BenchmarkReport report)
             }
 
             await silos.WhenActiveAsync(2);
+            Console.Error.WriteLine($"bench: kill {kill} of {Kills}, {now.Written} of {Tasks} pictures");
             silos.Silos[random.Next(silos.Silos.Count)].KillAndRestart();
         }
 

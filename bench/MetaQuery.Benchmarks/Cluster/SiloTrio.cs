@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using MetaQuery.Chaos;
 using MetaQuery.Orleans;
 using MetaQuery.Redis;
@@ -14,6 +15,7 @@ internal sealed class SiloTrio : IDisposable
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(4);
 
+    private readonly PosixSignalRegistration[] _signals;
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("metaquery-silos-");
 
     public SiloTrio()
@@ -31,6 +33,7 @@ internal sealed class SiloTrio : IDisposable
                 ],
                 Path.Combine(_folder.FullName, $"silo-{i + 1}.log"), new Dictionary<string, string>())),
         ];
+        _signals = [.. new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM }.Select(signal => PosixSignalRegistration.Create(signal, _ => Dispose()))]; // this process ends then, and would leave them
     }
 
     public RealRedis Redis { get; } = RealRedis.With();
@@ -97,6 +100,7 @@ internal sealed class SiloTrio : IDisposable
 
     public void Dispose()
     {
+        Array.ForEach(_signals, signal => signal.Dispose());
         foreach (ChildProcess silo in Silos)
         {
             silo.Dispose();

@@ -84,7 +84,7 @@ internal sealed class JobGrain(
         return job;
     }
 
-    public async IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId, [EnumeratorCancellation] CancellationToken cancellationToken)
+    public async IAsyncEnumerable<JobEvent> WatchAsync(string? tenant, string? lastEventId, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         FarmHead asked = await Ask(Task.FromResult);
         IAsyncEnumerator<JobEvent> events = asked.WatchAsync(Reference(tenant), lastEventId, cancellationToken).GetAsyncEnumerator(cancellationToken);

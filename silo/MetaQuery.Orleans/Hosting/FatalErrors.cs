@@ -7,7 +7,7 @@ internal sealed class FatalErrors(SiloLife life) : IFatalErrorHandler
 {
     public bool IsUnexpected(Exception exception) => exception is not OperationCanceledException;
 
-    public void OnFatalException(object? sender, string? context = null, Exception? exception = null)
+    public void OnFatalException(object? sender = null, string? context = null, Exception? exception = null)
     {
         string reason = (context ?? exception?.Message ?? "no reason was given").ReplaceLineEndings(" ");
         life.Die($"this silo cannot stay in the cluster: {reason}; its work goes on elsewhere, and a new one may be started in its place");
