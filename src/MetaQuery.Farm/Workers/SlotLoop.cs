@@ -117,7 +117,7 @@ internal sealed class SlotLoop(
         {
             tally.Change(counts => counts with { CancelledBatches = counts.CancelledBatches + 1 });
         }
-        catch (OperationCanceledException) when (batch.Cause is CancelCause.Stopped)
+        catch (OperationCanceledException exception) when (batch.Cause is CancelCause.Stopped || exception is HalfBusyException)
         {
             tally.Change(counts => counts with { CancelledBatches = counts.CancelledBatches + 1 });
             Report(rows, new ReturnedOutcome());
