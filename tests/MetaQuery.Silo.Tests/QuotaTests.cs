@@ -63,6 +63,20 @@ public sealed class QuotaTests : IDisposable
     }
 
     [Fact]
+    public async Task What_an_admin_set_holds_before_the_body_is_read_too_also_where_the_key_says_less()
+    {
+        (ApiKey key, string text) = ApiKey.Create("a", false, 1, null, 3, DateTimeOffset.UtcNow);
+        var file = new ApiKeyFile(_folder.Path);
+        file.Add(key);
+        using var farm = new FakeCluster(TimeSpan.Zero);
+        await using FarmTestHost host = await FarmTestHost.StartAsync(farm, keys: new ApiKeyRing(file));
+        await farm.SetTenantRulesAsync("a", new TenantRules(1, null, 10), CancellationToken.None);
+        await (await PostAsync(host, text, 3)).JsonAsync(HttpStatusCode.Accepted);
+        await (await PostAsync(host, text, 7)).JsonAsync(HttpStatusCode.Accepted);
+        Assert.Contains("10 a day", await RefusedAsync(await PostAsync(host, text, 1)), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Without_a_cluster_a_tenants_rules_are_its_keys_and_setting_them_is_refused()
     {
         (ApiKey boss, string text) = ApiKey.Create("boss", true, 3, 5, null, DateTimeOffset.UtcNow);
