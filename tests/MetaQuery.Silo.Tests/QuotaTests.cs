@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using System.Net;
 using System.Threading.RateLimiting;
 using MetaQuery.Client;
@@ -221,6 +222,34 @@ public sealed class QuotaTests : IDisposable
         Assert.False(body.WasAskedFor);
         await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+    }
+
+    [Fact]
+    public async Task Bodies_with_pictures_take_so_many_bytes_of_memory_at_a_time_and_give_them_back()
+    {
+        await using FarmTestHost host = await FarmTestHost.StartAsync(TimeSpan.Zero, new WebOptions { MaxPictureBytesAtOnce = 100_000 });
+        Pipe[] pipes = [new(), new()];
+        Task<HttpResponseMessage>[] slow = [.. pipes.Select(pipe =>
+        {
+            var body = new StreamContent(pipe.Reader.AsStream());
+            (body.Headers.ContentType, body.Headers.ContentLength) = (new("application/json"), 60_000);
+            return host.Http.PostAsync("/v1/images/edits", body);
+        })];
+        await Task.WhenAll(pipes.Select(async pipe => await pipe.Writer.WriteAsync(new byte[20_000]))); // the client sends nothing before its buffer is full
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests{} 2", StringComparison.Ordinal));
+        HttpResponseMessage? refused = null;
+        await Eventually.Async(async () => (refused = await AskAsync()).StatusCode == HttpStatusCode.TooManyRequests);
+        Assert.Contains("100000 bytes", await RefusedAsync(refused!), StringComparison.Ordinal);
+        foreach (Pipe pipe in pipes)
+        {
+            await pipe.Writer.WriteAsync(new byte[40_000]);
+            await pipe.Writer.CompleteAsync();
+        }
+
+        Assert.All(await Task.WhenAll(slow), answer => Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode));
+        Assert.Equal(HttpStatusCode.BadRequest, (await AskAsync()).StatusCode); // no picture: it was read
+
+        Task<HttpResponseMessage> AskAsync() => host.Http.PostJsonAsync("/v1/images/edits", """{"prompt":"x"}""");
     }
 
     private static async Task<string> RefusedAsync(HttpResponseMessage answer)
