@@ -12,22 +12,22 @@ internal sealed class DenoiserHalf(ModelHalves halves, ImageModelInfo info) : II
 
     public ImageModelInfo Info { get; } = info;
 
-    public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, Action? progress, CancellationToken cancellationToken) => halves.Denoise(model =>
+    public IReadOnlyList<RgbImage> Denoise(DenoiseBatch batch, Action? progress, CancellationToken cancellationToken) => halves.Denoise((model, sign) =>
     {
         if (!halves.Alternates)
         {
-            return Denoise(_lasting ??= Create(model), batch, progress, cancellationToken);
+            return Denoise(_lasting ??= Create(model), batch, sign, cancellationToken);
         }
 
         using ImageDenoiser passing = Create(model);
-        return Denoise(passing, batch, progress, cancellationToken);
-    }, cancellationToken);
+        return Denoise(passing, batch, sign, cancellationToken);
+    }, progress, cancellationToken);
 
     public void Dispose() => _lasting?.Dispose();
 
     private ImageDenoiser Create(ImageModel model) => new(model, new ImageDenoiserOptions(Info.Numerics.ThreadsPerSlot));
 
-    private static IReadOnlyList<RgbImage> Denoise(ImageDenoiser denoiser, DenoiseBatch batch, Action? progress, CancellationToken cancellationToken) => denoiser.Denoise(
+    private static IReadOnlyList<RgbImage> Denoise(ImageDenoiser denoiser, DenoiseBatch batch, Action progress, CancellationToken cancellationToken) => denoiser.Denoise(
         new ImageBatch(batch.HeightPixels, batch.WidthPixels, batch.NumInferenceSteps, batch.BatchSize,
         [
             .. batch.Rows.Select(row => new ImageRow(row.Condition, row.NegativeCondition, row.GuidanceScale, row.Seed)
@@ -39,5 +39,5 @@ internal sealed class DenoiserHalf(ModelHalves halves, ImageModelInfo info) : II
         {
             ThreeBranches = batch.ThreeBranches,
         },
-        progress is null ? null : (_, _) => progress(), cancellationToken);
+        (_, _) => progress(), cancellationToken);
 }

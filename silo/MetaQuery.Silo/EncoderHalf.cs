@@ -15,7 +15,7 @@ internal sealed class EncoderHalf(ModelHalves halves, ConditionIdentity identity
     {
         ArgumentNullException.ThrowIfNull(requests);
         ConditionPrompt[] prompts = [.. requests.Select(request => new ConditionPrompt(request.Caption, [.. request.ImageHashes.Select(Picture)]))];
-        return halves.Encode(encoder => encoder.Encode(prompts, progress, cancellationToken), cancellationToken);
+        return halves.Encode((encoder, sign) => encoder.Encode(prompts, sign, cancellationToken), progress, cancellationToken);
     }
 
     private PromptImage Picture(string name) => BlackPicture.TryParse(name, out int width, out int height)

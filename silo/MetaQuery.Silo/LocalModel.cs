@@ -81,7 +81,7 @@ public sealed class LocalModel : IFarmModel, IDisposable
             Task.WhenAll(description, loading).GetAwaiter().GetResult();
             if (!alternates && halves.HasText)
             {
-                halves.Encode(encoder => Checked(encoder, description.Result.Conditions.ConditionBytes), CancellationToken.None);
+                halves.Encode((encoder, _) => Checked(encoder, description.Result.Conditions.ConditionBytes), null, CancellationToken.None);
             }
 
             return new LocalModel(description.Result, halves);

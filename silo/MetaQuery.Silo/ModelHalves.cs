@@ -95,10 +95,15 @@ internal sealed class ModelHalves : IDisposable
     }
 
     /// <summary>Runs what needs the half that makes conditions; waits for it, and loads it where it is not there.</summary>
-    public T Encode<T>(Func<ConditionEncoder, T> use, CancellationToken cancellationToken) => Use(_text, _image, text => use(text.Encoder), cancellationToken);
+    /// <param name="use">Is given the half, and what it calls with each sign of progress.</param>
+    /// <param name="progress">Called with each of these, and while it waits with each of the other half's.</param>
+    /// <exception cref="HalfBusyException">Cancelled while it waited.</exception>
+    public T Encode<T>(Func<ConditionEncoder, Action, T> use, Action? progress, CancellationToken cancellationToken) =>
+        Use(_text, _image, (text, sign) => use(text.Encoder, sign), progress, cancellationToken);
 
     /// <summary>Runs what needs the half that makes pictures; waits for it, and loads it where it is not there.</summary>
-    public T Denoise<T>(Func<ImageModel, T> use, CancellationToken cancellationToken) => Use(_image, _text, use, cancellationToken);
+    /// <inheritdoc cref="Encode"/>
+    public T Denoise<T>(Func<ImageModel, Action, T> use, Action? progress, CancellationToken cancellationToken) => Use(_image, _text, use, progress, cancellationToken);
 
     public void Dispose()
     {
@@ -106,42 +111,59 @@ internal sealed class ModelHalves : IDisposable
         _image.Release();
     }
 
-    private T Use<TWanted, TOther, T>(Half<TWanted> wanted, Half<TOther> other, Func<TWanted, T> use, CancellationToken cancellationToken)
+    private T Use<TWanted, TOther, T>(Half<TWanted> wanted, Half<TOther> other, Func<TWanted, Action, T> use, Action? progress, CancellationToken cancellationToken)
         where TWanted : class, IDisposable
         where TOther : class, IDisposable
     {
         lock (_gate)
         {
-            Enter(wanted, other, cancellationToken);
+            Enter(wanted, other, progress, cancellationToken);
         }
 
         try
         {
-            return use(wanted.Value!);
+            return use(wanted.Value!, Sign);
         }
         finally
         {
             lock (_gate)
             {
                 wanted.Users--;
+                wanted.Sign();
                 Monitor.PulseAll(_gate);
             }
         }
+
+        void Sign()
+        {
+            wanted.Sign();
+            progress?.Invoke();
+        }
     }
 
-    private void Enter<TWanted, TOther>(Half<TWanted> wanted, Half<TOther> other, CancellationToken cancellationToken)
+    private void Enter<TWanted, TOther>(Half<TWanted> wanted, Half<TOther> other, Action? progress, CancellationToken cancellationToken)
         where TWanted : class, IDisposable
         where TOther : class, IDisposable
     {
         if (Alternates)
         {
             wanted.Waiting++;
+            long signs = other.Signs;
             try
             {
                 while (wanted.Value is null ? other.Users > 0 : other.Waiting > 0) // also where nobody uses it: who waits was woken, and has not run yet
                 {
                     Monitor.Wait(_gate, WaitMilliseconds);
-                    cancellationToken.ThrowIfCancellationRequested();
+                    if (cancellationToken.IsCancellationRequested)
+                    {
+                        throw new HalfBusyException(cancellationToken);
+                    }
+
+                    if (signs != other.Signs)
+                    {
+                        signs = other.Signs; // who waits for a half that gets on is not stuck, however long it takes
+                        progress?.Invoke();
+                    }
                 }
             }
             finally
@@ -163,6 +185,7 @@ internal sealed class ModelHalves : IDisposable
         }
 
         wanted.Users++;
+        wanted.Sign();
     }
 
     /// <summary>MLLM, queries and connector, and what computes with them.</summary>
@@ -184,6 +207,8 @@ internal sealed class ModelHalves : IDisposable
     private sealed class Half<T>(Func<T>? load)
         where T : class, IDisposable
     {
+        private long _signs;
+
         public bool CanLoad => load is not null;
 
         public T? Value { get; private set; }
@@ -191,6 +216,11 @@ internal sealed class ModelHalves : IDisposable
         public int Users { get; set; }
 
         public int Waiting { get; set; }
+
+        /// <summary>Grows with each sign of progress of those who use it.</summary>
+        public long Signs => Volatile.Read(ref _signs);
+
+        public void Sign() => Interlocked.Increment(ref _signs);
 
         public long Loads { get; private set; }
 

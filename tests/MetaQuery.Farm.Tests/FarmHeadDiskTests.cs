@@ -103,6 +103,30 @@ public sealed class FarmHeadDiskTests : IDisposable
     }
 
     [Fact]
+    public async Task A_job_that_a_full_disk_keeps_from_opening_is_not_planned_anew_with_each_look()
+    {
+        using var disk = SmallDisk.TryMount(_work["disk"], kibibytes: 8192, out string? why);
+        if (disk is null)
+        {
+            Console.WriteLine($"not covered here: {why}");
+            return;
+        }
+
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["disk/data"], leaseFolder: _work.Root);
+        string id = (await farm.SubmitAsync(["a cat"])).Id;
+        using (var prompts = new FileStream(_work[$"disk/data/jobs/{id}/prompts.json"], FileMode.Open))
+        {
+            prompts.WriteByte((byte)'!'); // who plans it again finds that
+        }
+
+        string filler = disk.Fill();
+        await using ToyWorker worker = farm.Hire();
+        await farm.UntilAsync(id, job => job.Reason?.Contains("the disk is full", StringComparison.Ordinal) == true);
+        File.Delete(filler);
+        Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(id)).State);
+    }
+
+    [Fact]
     public async Task A_record_that_was_damaged_on_disk_is_made_again_alone_and_the_bytes_are_right()
     {
         JobView whole;

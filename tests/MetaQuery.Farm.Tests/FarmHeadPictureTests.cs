@@ -143,6 +143,21 @@ public sealed class FarmHeadPictureTests : IDisposable
     }
 
     [Fact]
+    public async Task A_worker_that_cannot_reach_the_pictures_gives_their_prompts_back_for_one_that_can()
+    {
+        await using ToyFarm farm = await StartAsync();
+        JobView job = await SubmitAsync(farm, string.Join('\n', Enumerable.Range(0, 60).Select(i => $$"""{"prompt":"c{{i}}","images":["cat"]}""")), ("cat", Cat));
+        var cache = new ConditionCache(1 << 20, []);
+        var log = new LogBook();
+        await using var blind = new Workers(farm, _work["nowhere"], cache, new WorkerOptions { LeaseTime = TimeSpan.FromMilliseconds(300), Log = log });
+        await ToyFloor.Until(() => farm.Queue.DepthAsync(farm.Model.Description.Lane, CancellationToken.None).Result.Leased >= 16);
+        await using var seeing = new Workers(farm, Pictures, cache);
+        JobView ended = await farm.UntilEndedAsync(job.Id);
+        Assert.Equal((JobState.Completed, 60L, 0L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
+        Assert.Contains("the folder of pictures has given nothing", Assert.Single(log.Entries).Message, StringComparison.Ordinal); // told once
+    }
+
+    [Fact]
     public void A_folder_that_is_not_there_is_an_outage_and_a_picture_that_is_not_in_it_is_none()
     {
         string hash = PictureTests.Sha(Cat);
@@ -213,10 +228,10 @@ public sealed class FarmHeadPictureTests : IDisposable
         private readonly WorkerHost _host;
         private readonly Task _run;
 
-        public Workers(ToyFarm farm, string pictures)
+        public Workers(ToyFarm farm, string pictures, ConditionCache? cache = null, WorkerOptions? options = null)
         {
-            _host = new WorkerHost(
-                farm.Model, farm.Queue, farm.Registry, new ConditionCache(1 << 20, []), new WorkerOptions { Slots = 2, Pictures = new PictureFolder(pictures) });
+            options = (options ?? new WorkerOptions()) with { Slots = 2, Pictures = new PictureFolder(pictures) };
+            _host = new WorkerHost(farm.Model, farm.Queue, farm.Registry, cache ?? new ConditionCache(1 << 20, []), options);
             _run = _host.RunAsync(_stop.Token);
         }
 

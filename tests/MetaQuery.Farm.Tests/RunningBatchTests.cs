@@ -42,5 +42,48 @@ public sealed class RunningBatchTests
         Assert.Equal((CancelCause.TimedOut, "took longer than 0:01:30"), (batch.Cause, batch.Lateness));
     }
 
+    [Fact]
+    public void Prompts_that_were_put_off_are_no_part_of_the_batch_and_leave_room_for_no_others_while_they_are_looked_at()
+    {
+        var desk = new WorkDesk(new WorkerOptions { EncodeBatchSize = 2, Clock = _clock }, batchSize: 4);
+        LeaseCall call = desk.BeginLease(WorkRoles.Mllm)!;
+        Assert.Equal(2, call.Most);
+        (IReadOnlyList<HeldItem> held, _) = desk.EndLease(call, [new Lease("1", ToyFloor.Prompt("a cat")), new Lease("2", ToyFloor.Prompt("a dog"))]);
+        Assert.Null(desk.BeginLease(WorkRoles.Mllm)); // they are on their way
+        Assert.All(held, item => Assert.True(desk.TryPool(item)));
+        RunningBatch batch = desk.NextBatch()!;
+        Assert.Equal(held, batch.Rows);
+        Assert.True(desk.TryPutOff(held[1]));
+        Assert.Equal([held[0]], desk.RowsOf(batch));
+        Assert.True(desk.TryPutOff(held[0]));
+        desk.EndBatch(batch);
+        Assert.Null(desk.BeginLease(WorkRoles.Mllm));
+        Assert.Equal(2, desk.TakePutOff().Count);
+        Assert.Null(desk.BeginLease(WorkRoles.Mllm));
+        desk.StopFetching(held[0]);
+        Assert.Equal(1, desk.BeginLease(WorkRoles.Mllm)!.Most);
+    }
+
+    [Fact]
+    public void Prompts_wait_a_leases_time_for_their_pictures_then_none_are_taken_for_as_long()
+    {
+        TimeSpan lease = TimeSpan.FromSeconds(30);
+        var desk = new WorkDesk(new WorkerOptions { LeaseTime = lease, Clock = _clock }, batchSize: 4);
+        Assert.False(desk.MissPictures());
+        _clock.Advance(lease);
+        Assert.True(desk.MissPictures());
+        Assert.Null(desk.BeginLease(WorkRoles.Mllm));
+        Assert.NotNull(desk.BeginLease(WorkRoles.Dit)); // images need none
+        _clock.Advance(lease - TimeSpan.FromSeconds(1));
+        desk.EndRest();
+        Assert.True(desk.IsResting);
+        _clock.Advance(TimeSpan.FromSeconds(1));
+        desk.EndRest();
+        Assert.NotNull(desk.BeginLease(WorkRoles.Mllm));
+        Assert.True(desk.MissPictures()); // they are still away: nothing waits for them again
+        desk.PicturesCame();
+        Assert.False(desk.MissPictures());
+    }
+
     private RunningBatch Begin(WorkItem item) => new(item.Role, [new HeldItem(new Lease("1", item))], Stall, _clock);
 }

@@ -45,6 +45,26 @@ public sealed class WorkerFaultTests
     }
 
     [Fact]
+    public async Task A_batch_that_only_waited_for_the_other_half_is_given_back_and_not_held_against_its_items()
+    {
+        await using var floor = new ToyFloor();
+        floor.Know("a cat");
+        await floor.FeedAsync(ToyFloor.Image("a", 0));
+        WorkerHost host = floor.Start(
+            new ToyModel
+            {
+                BeforeDenoise = (_, stop) =>
+                {
+                    stop.WaitHandle.WaitOne();
+                    throw new HalfBusyException(stop);
+                },
+            },
+            new WorkerOptions { StallLimit = TimeSpan.FromMilliseconds(50) });
+        Assert.IsType<ReturnedOutcome>(Assert.Single(await floor.ReceiveAsync(1)).Outcome);
+        Assert.Equal(0, host.Counters.FailedBatches);
+    }
+
+    [Fact]
     public async Task Work_whose_leases_are_lost_is_abandoned_at_the_next_heartbeat()
     {
         await using var floor = new ToyFloor();

@@ -87,8 +87,13 @@ public sealed class DataFolderTests : IDisposable
         Uploads.KeepUp(asked);
         Uploads.Sweep(data, DateTimeOffset.UtcNow);
         Assert.False(File.Exists(left.Spec.PromptFile));
-        Assert.Equal(
-            [asked.Spec.PromptFile!, asked.Spec.PromptFile + ".pictures"], Directory.EnumerateFiles(Path.Combine(data, "uploads")).Order(StringComparer.Ordinal));
+        string[] kept = [asked.Spec.PromptFile!, asked.Spec.PromptFile + ".pictures"];
+        Assert.Equal(kept, Directory.EnumerateFiles(Path.Combine(data, "uploads")).Order(StringComparer.Ordinal));
+
+        // its pictures are still being written, long after its prompts
+        File.SetLastWriteTimeUtc(kept[0], DateTime.UtcNow - Uploads.KeptFor - TimeSpan.FromMinutes(1));
+        Uploads.Sweep(data, DateTimeOffset.UtcNow);
+        Assert.All(kept, file => Assert.True(File.Exists(file)));
 
         static async IAsyncEnumerable<UploadedPicture> Pictures()
         {

@@ -123,7 +123,7 @@ public sealed class LostAnswerTests
     }
 
     [Fact]
-    public async Task What_a_dead_worker_held_is_taken_back_although_the_answer_got_lost_and_redis_threw_it_away()
+    public async Task What_a_dead_worker_held_is_fed_again_and_counts_no_death_where_the_answer_got_lost_and_redis_threw_it_away()
     {
         using var redis = new RealRedis();
         await using var proxy = new LossyProxy(redis.Port, oneIn: 1, seed: 0);
@@ -141,7 +141,8 @@ public sealed class LostAnswerTests
             {
                 try
                 {
-                    back.AddRange((await head.ReclaimAsync(None)).Select(item => item.Id));
+                    Assert.Empty(await head.ReclaimAsync(None)); // a late worker may have reported them
+                    back.AddRange(head.TakeDoubtful().Select(item => item.Id));
                 }
                 catch (WorkQueueException)
                 {
@@ -157,6 +158,7 @@ public sealed class LostAnswerTests
         Assert.Equal(1, proxy.Lost);
         Assert.Equal(Ids(leases.Select(lease => lease.Item)), back.Order(StringComparer.Ordinal));
         Assert.Empty(await head.ReclaimAsync(None));
+        Assert.Empty(head.TakeDoubtful());
     }
 
     [Fact]

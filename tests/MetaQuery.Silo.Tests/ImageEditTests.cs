@@ -115,6 +115,20 @@ public sealed class ImageEditTests
     }
 
     [Fact]
+    public async Task Parts_without_content_count_too()
+    {
+        await using ToyServer server = await StartAsync(new WebOptions { MaxPictureBytes = 100_000 });
+        using var empty = new MultipartFormDataContent();
+        for (int i = 0; i < 200; i++)
+        {
+            empty.Add(new ByteArrayContent([]), $"f{i}");
+        }
+
+        Assert.True((await empty.ReadAsByteArrayAsync()).Length < 50_000);
+        await (await server.Http.PostAsync(Path, empty)).ErrorAsync(HttpStatusCode.RequestEntityTooLarge);
+    }
+
+    [Fact]
     public async Task A_model_that_reads_no_pictures_says_so()
     {
         await using ToyServer server = await ToyServer.StartAsync();

@@ -109,6 +109,39 @@ public sealed class MemoryBudgetTests : IDisposable
     }
 
     [Fact]
+    public void Who_waits_for_a_half_that_gets_on_shows_progress_too_and_says_when_it_was_cancelled_that_it_had_only_waited()
+    {
+        using LocalModel model = LocalModel.Load(_model, "float32", memoryBudgetBytes: MemoryNeed.Of(_model, "float32").Bytes - 1);
+        byte[] condition = model.CreateEncoder().Encode([new ConditionRequest("a cup")], null, CancellationToken.None)[0];
+        ImageSize size = model.Description.Images.DefaultSize;
+        using var stop = new CancellationTokenSource();
+        int signs = 0;
+        Exception? end = null;
+        var waiting = new Thread(() => end = Record.Exception(
+            () => model.CreateEncoder().Encode([new ConditionRequest("a cup")], () => Interlocked.Increment(ref signs), stop.Token)));
+        model.CreateDenoiser().Denoise(
+            new DenoiseBatch(size.HeightPixels, size.WidthPixels, 60, 1, [new DenoiseRow(condition, condition, 1, 1)]), Meet, CancellationToken.None);
+        waiting.Join();
+        Assert.IsType<HalfBusyException>(end);
+        Assert.NotEqual(0, signs);
+
+        void Meet()
+        {
+            if (waiting.ThreadState.HasFlag(ThreadState.Unstarted))
+            {
+                waiting.Start();
+            }
+
+            // a minute in all: it looks five times a second
+            if (!stop.IsCancellationRequested && SpinWait.SpinUntil(() => Volatile.Read(ref signs) > 0, TimeSpan.FromSeconds(1)))
+            {
+                stop.Cancel();
+                Assert.True(waiting.Join(TimeSpan.FromMinutes(1)));
+            }
+        }
+    }
+
+    [Fact]
     public void A_budget_below_one_half_is_refused_with_what_it_needs()
     {
         var refused = Assert.Throws<JobSpecException>(() => LocalModel.Load(_model, "float32", memoryBudgetBytes: 100 << 20));

@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using System.Net;
 using System.Threading.RateLimiting;
 using MetaQuery.Client;
@@ -60,6 +61,20 @@ public sealed class QuotaTests : IDisposable
         Assert.Equal(403, (await Assert.ThrowsAsync<FarmApiException>(() => tenant.SetTenantAsync("a", new TenantRequest()))).Status);
         Assert.Equal(400, (await Assert.ThrowsAsync<FarmApiException>(() => admin.SetTenantAsync("a", new TenantRequest { Weight = 0 }))).Status);
         Assert.Equal(400, (await Assert.ThrowsAsync<FarmApiException>(() => admin.GetTenantAsync("a b"))).Status);
+    }
+
+    [Fact]
+    public async Task What_an_admin_set_holds_before_the_body_is_read_too_also_where_the_key_says_less()
+    {
+        (ApiKey key, string text) = ApiKey.Create("a", false, 1, null, 3, DateTimeOffset.UtcNow);
+        var file = new ApiKeyFile(_folder.Path);
+        file.Add(key);
+        using var farm = new FakeCluster(TimeSpan.Zero);
+        await using FarmTestHost host = await FarmTestHost.StartAsync(farm, keys: new ApiKeyRing(file));
+        await farm.SetTenantRulesAsync("a", new TenantRules(1, null, 10), CancellationToken.None);
+        await (await PostAsync(host, text, 3)).JsonAsync(HttpStatusCode.Accepted);
+        await (await PostAsync(host, text, 7)).JsonAsync(HttpStatusCode.Accepted);
+        Assert.Contains("10 a day", await RefusedAsync(await PostAsync(host, text, 1)), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -207,6 +222,34 @@ public sealed class QuotaTests : IDisposable
         Assert.False(body.WasAskedFor);
         await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+    }
+
+    [Fact]
+    public async Task Bodies_with_pictures_take_so_many_bytes_of_memory_at_a_time_and_give_them_back()
+    {
+        await using FarmTestHost host = await FarmTestHost.StartAsync(TimeSpan.Zero, new WebOptions { MaxPictureBytesAtOnce = 100_000 });
+        Pipe[] pipes = [new(), new()];
+        Task<HttpResponseMessage>[] slow = [.. pipes.Select(pipe =>
+        {
+            var body = new StreamContent(pipe.Reader.AsStream());
+            (body.Headers.ContentType, body.Headers.ContentLength) = (new("application/json"), 60_000);
+            return host.Http.PostAsync("/v1/images/edits", body);
+        })];
+        await Task.WhenAll(pipes.Select(async pipe => await pipe.Writer.WriteAsync(new byte[20_000]))); // the client sends nothing before its buffer is full
+        await Eventually.Async(async () => (await host.Http.GetStringAsync("/metrics")).Contains("metaquery_web_waiting_requests{} 2", StringComparison.Ordinal));
+        HttpResponseMessage? refused = null;
+        await Eventually.Async(async () => (refused = await AskAsync()).StatusCode == HttpStatusCode.TooManyRequests);
+        Assert.Contains("100000 bytes", await RefusedAsync(refused!), StringComparison.Ordinal);
+        foreach (Pipe pipe in pipes)
+        {
+            await pipe.Writer.WriteAsync(new byte[40_000]);
+            await pipe.Writer.CompleteAsync();
+        }
+
+        Assert.All(await Task.WhenAll(slow), answer => Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode));
+        Assert.Equal(HttpStatusCode.BadRequest, (await AskAsync()).StatusCode); // no picture: it was read
+
+        Task<HttpResponseMessage> AskAsync() => host.Http.PostJsonAsync("/v1/images/edits", """{"prompt":"x"}""");
     }
 
     private static async Task<string> RefusedAsync(HttpResponseMessage answer)

@@ -78,7 +78,7 @@ internal static class WorkerRun
                 options,
                 info => Console.WriteLine(
                     $"worker {info.Id}: {Words(info.Roles)}, {info.Slots} slots on {info.Device}, model {info.Images.ModelName}, lane {info.Lane} ({info.Images.Numerics})"),
-                stop);
+                ServerLogs.Configure, stop);
             Console.WriteLine($"worker drained: {counts.Images} images and {counts.Conditions} conditions made, {counts.RefusedReports} reports came too late");
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)

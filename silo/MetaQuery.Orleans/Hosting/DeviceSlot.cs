@@ -101,6 +101,7 @@ internal sealed class DeviceSlot
             LeaseTime = _backbone.LeaseTime,
             Process = _process,
             Pictures = new PictureFolder(DataFolder.PicturesOf(_settings.DataFolder)),
+            Log = _settings.Log,
         });
         Volatile.Write(ref _host, host);
         using CancellationTokenRegistration draining = _drain.Token.Register(host.Drain);

@@ -57,7 +57,7 @@ public static class SiloServer
         var tenants = new ClusterTenants(keys);
         var parts = new SiloParts(
             options.Roles, backbone, tenants, options.IsHead ? new HeadSettings(description, HeadServing.OptionsOf(serve, tenants, logs)) : null,
-            new SlotSettings(model, options.WorkRoles, options.Device, serve.DataFolder, serve.CacheMemoryBytes), options.Slots,
+            new SlotSettings(model, options.WorkRoles, options.Device, serve.DataFolder, serve.CacheMemoryBytes) { Log = logs.CreateLogger<WorkerHost>() }, options.Slots,
             options.IsHead ? string.Join(' ', serve.Web.Urls) : "", options.Membership);
         using IHost host = Build(options, parts, logging);
         var life = host.Services.GetRequiredService<SiloLife>();

@@ -1,11 +1,17 @@
 using MetaQuery.Farm;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Orleans.Runtime;
 
 namespace MetaQuery.Orleans;
 
 /// <summary>What a silo's slots are made with.</summary>
 /// <param name="Model">Loaded with the halves that the roles need; null where the silo has no slots.</param>
-public sealed record SlotSettings(IFarmModel? Model, WorkRoles Roles, string Device, string DataFolder, long CacheMemoryBytes);
+public sealed record SlotSettings(IFarmModel? Model, WorkRoles Roles, string Device, string DataFolder, long CacheMemoryBytes)
+{
+    /// <summary>Of the slots' workers.</summary>
+    public ILogger Log { get; init; } = NullLogger.Instance;
+}
 
 /// <summary>A silo's device slots: each is a worker host of one slot, on a thread of its own, over weights and a condition cache that all share. Thread-safe.</summary>
 internal sealed class SlotFleet : IAsyncDisposable

@@ -90,7 +90,7 @@ internal static class Uploads
 
     /// <summary>Removes what silos left behind that died before they had their answer.</summary>
     /// <param name="dataFolder">The head's.</param>
-    /// <param name="now">Files untouched for <see cref="KeptFor"/> before it go.</param>
+    /// <param name="now">Uploads of which both files are untouched for <see cref="KeptFor"/> before it go.</param>
     /// <exception cref="IOException">The folder cannot be read or written; the next sweep may.</exception>
     /// <exception cref="UnauthorizedAccessException">Likewise.</exception>
     public static void Sweep(string dataFolder, DateTimeOffset now)
@@ -98,9 +98,12 @@ internal static class Uploads
         string folder = Path.Combine(dataFolder, FolderName);
         if (Directory.Exists(folder))
         {
-            foreach (string file in Directory.EnumerateFiles(folder).Where(file => File.GetLastWriteTimeUtc(file) < now.UtcDateTime - KeptFor))
+            // the prompts' file is whole while pictures may still come for hours
+            IEnumerable<IGrouping<string, string>> uploads = Directory.EnumerateFiles(folder)
+                .GroupBy(file => file.EndsWith(PicturesEnding, StringComparison.Ordinal) ? file[..^PicturesEnding.Length] : file, StringComparer.Ordinal);
+            foreach (IGrouping<string, string> upload in uploads.Where(upload => upload.Max(File.GetLastWriteTimeUtc) < now.UtcDateTime - KeptFor))
             {
-                File.Delete(file);
+                Array.ForEach([.. upload], File.Delete);
             }
         }
     }

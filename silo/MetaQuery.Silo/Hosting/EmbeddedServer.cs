@@ -54,6 +54,7 @@ public static class EmbeddedServer
                     Device = options.Device,
                     LeaseTime = LeaseTime,
                     Pictures = new PictureFolder(folder.PicturesPath),
+                    Log = logs.CreateLogger<WorkerHost>(),
                 });
                 using ChatService? chat = ChatService.Over(model, options.ChatSlots ?? 1);
                 await ServeAsync(head, queue, keys, worker, HeadServing.WithChat(HeadServing.WithSecret(options, folder), chat), listening, logging, stop);

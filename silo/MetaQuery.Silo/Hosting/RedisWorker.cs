@@ -1,5 +1,6 @@
 using MetaQuery.Farm;
 using MetaQuery.Redis;
+using Microsoft.Extensions.Logging;
 
 namespace MetaQuery.Silo.Hosting;
 
@@ -40,14 +41,16 @@ public static class RedisWorker
     /// <summary>Works until it is drained: by the farm, or by <paramref name="drain"/>.</summary>
     /// <param name="options">How to work.</param>
     /// <param name="joined">Told once the worker takes work.</param>
+    /// <param name="logging">Where logs go; null for nowhere.</param>
     /// <param name="drain">Finishes what has begun, gives back the rest and leaves.</param>
     /// <returns>What it did.</returns>
     /// <exception cref="FarmException">It cannot begin, or cannot go on: one line.</exception>
     /// <exception cref="Models.Checkpoints.CheckpointException">The model folder is not usable.</exception>
-    public static async Task<WorkerCounters> RunAsync(RedisWorkerOptions options, Action<WorkerInfo> joined, CancellationToken drain)
+    public static async Task<WorkerCounters> RunAsync(RedisWorkerOptions options, Action<WorkerInfo> joined, Action<ILoggingBuilder>? logging, CancellationToken drain)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(joined);
+        using ILoggerFactory logs = HeadServing.LogsOf(logging);
         RedisFarm farm = await RedisFarm.ConnectAsync(options.Farm, drain); // before seconds are spent on the model
         await using (farm)
         {
@@ -61,6 +64,7 @@ public static class RedisWorker
                 Device = options.Device,
                 LeaseTime = options.Farm.LeaseTime,
                 Pictures = new PictureFolder(DataFolder.PicturesOf(options.Farm.DataFolder)),
+                Log = logs.CreateLogger<WorkerHost>(),
             });
             using CancellationTokenRegistration draining = drain.Register(host.Drain);
             joined(host.Info);

@@ -124,7 +124,7 @@ public sealed partial class FarmWebServer : IAsyncDisposable
     {
         services.AddSingleton(farm).AddSingleton(keys).AddSingleton<ITenantDirectory>(keys).AddSingleton(options).AddSingleton(time);
         services.AddSingleton(new UrlSigner(options.UrlSecret ?? RandomNumberGenerator.GetBytes(32), time));
-        services.AddSingleton<EventHubs>().AddSingleton<Thumbnails>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<ChatEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>();
+        services.AddSingleton<EventHubs>().AddSingleton<BodyBudget>().AddSingleton<Thumbnails>().AddSingleton<OutputEndpoints>().AddSingleton<ImageEndpoints>().AddSingleton<ChatEndpoints>().AddSingleton<EventEndpoint>().AddSingleton<FarmMeters>();
         services.ConfigureHttpJsonOptions(json => // what the OpenAPI document is made from
         {
             json.SerializerOptions.TypeInfoResolverChain.Insert(0, FarmJson.Default);

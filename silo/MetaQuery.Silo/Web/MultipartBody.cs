@@ -7,15 +7,19 @@ namespace MetaQuery.Silo.Web;
 /// <summary>A body of multipart/form-data, part by part as it comes; all of its errors are the API's.</summary>
 internal sealed class MultipartBody
 {
+    private const int MostParts = 100_000; // each leaves a name in memory
+    private const int PartBytes = 1024; // what a part costs beyond its bytes
+
     private readonly MultipartReader _reader;
     private readonly long _mostBytes;
     private long _bytes;
+    private int _parts;
     private MultipartPart? _peeked;
 
     private MultipartBody(MultipartReader reader, long mostBytes) => (_reader, _mostBytes) = (reader, mostBytes);
 
     /// <param name="context">Of a request that says it is multipart/form-data.</param>
-    /// <param name="mostBytes">Of all parts together.</param>
+    /// <param name="mostBytes">Of all parts together: their bytes, their headers and a kibibyte for each.</param>
     /// <exception cref="ApiException">It declares more, or names no boundary.</exception>
     public static MultipartBody Open(HttpContext context, long mostBytes)
     {
@@ -31,7 +35,7 @@ internal sealed class MultipartBody
     }
 
     /// <returns>The next part; null at the end. What is left of the one before is passed over.</returns>
-    /// <exception cref="ApiException">The body is cut or malformed, or a part has no name.</exception>
+    /// <exception cref="ApiException">The body is cut or malformed, too long or of too many parts, or a part has no name.</exception>
     public async Task<MultipartPart?> NextAsync(CancellationToken cancellationToken)
     {
         MultipartPart? next = await PeekAsync(cancellationToken);
@@ -59,6 +63,12 @@ internal sealed class MultipartBody
 
     private MultipartPart PartOf(MultipartSection section)
     {
+        if (++_parts > MostParts)
+        {
+            throw ApiException.Invalid("body", $"the body has more than {MostParts} parts", "too_many_parts");
+        }
+
+        Count(PartBytes + (section.Headers?.Sum(header => header.Key.Length + header.Value.Sum(value => value?.Length ?? 0)) ?? 0));
         if (ContentDispositionHeaderValue.TryParse(section.ContentDisposition, out ContentDispositionHeaderValue? disposition)
             && HeaderUtilities.RemoveQuotes(disposition.Name).Value is { Length: > 0 and <= 1000 } name)
         {
@@ -68,6 +78,14 @@ internal sealed class MultipartBody
         }
 
         throw ApiException.Invalid("body", "a part has no name", "malformed");
+    }
+
+    private void Count(int bytes)
+    {
+        if ((_bytes += bytes) > _mostBytes)
+        {
+            throw RequestBody.TooLarge(_mostBytes);
+        }
     }
 
     private static ApiException Malformed(Exception exception) =>
@@ -86,7 +104,8 @@ internal sealed class MultipartBody
             try
             {
                 int count = await section.ReadAsync(buffer, cancellationToken);
-                return (whole._bytes += count) <= whole._mostBytes ? count : throw RequestBody.TooLarge(whole._mostBytes);
+                whole.Count(count);
+                return count;
             }
             catch (Exception exception) when (exception is InvalidDataException or IOException)
             {

@@ -30,6 +30,10 @@ public sealed record WebOptions
     /// <summary>Longest request for pictures that brings pictures along.</summary>
     public long MaxPictureBytes { get; init; } = 64 << 20;
 
+    /// <summary>Bytes of bodies with pictures, of edits and chats, that are in memory at a time, over all tenants; beyond it 429. One tenant with a key has half of them.
+    /// Decoded, a body takes up to five times its bytes for a moment.</summary>
+    public long MaxPictureBytesAtOnce { get; init; } = 1L << 30;
+
     /// <summary>Requests of one tenant; a burst of a tenth of it is taken at once. 0 for no limit.</summary>
     public int RequestsPerMinute { get; init; } = 6000;
 

@@ -53,8 +53,14 @@ internal sealed class ConditionFlights : IDisposable
     {
         if (_landing.TryEnter())
         {
-            Dispose();
-            _landing.Exit();
+            try
+            {
+                Dispose();
+            }
+            finally
+            {
+                _landing.Exit();
+            }
         } // else it does not hang any more
     }
 

@@ -76,6 +76,11 @@ internal sealed partial class Dispatcher
                 }
 
                 IReadOnlyList<WorkItem> orphans = await _feed.ReclaimAsync(_stop.Token).ConfigureAwait(false);
+                foreach (WorkItem item in _feed.TakeDoubtful())
+                {
+                    Again(item);
+                }
+
                 if (orphans.Count > 0)
                 {
                     Interlocked.Add(ref _reclaimed, orphans.Count);

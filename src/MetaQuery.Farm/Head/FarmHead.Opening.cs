@@ -11,10 +11,11 @@ public sealed partial class FarmHead
     private StorageException? Open(JobRecord record)
     {
         JobSession? session = null;
+        JobPlan? plan = null;
         try
         {
             ModelDescription model = record.Lane!.Describe(_model);
-            JobPlan plan = TakePlan(record.Id)?.For(model.Conditions, model.Images)
+            plan = TakePlan(record.Id)?.For(model.Conditions, model.Images)
                 ?? JobPlan.Create(
                     SpecOf(record), model.Conditions, model.Images, _stop.Token, KnownPictures(record));
             session = JobSession.Open(plan, _folder.OutPath(record.Id), new SessionOptions
@@ -47,6 +48,11 @@ public sealed partial class FarmHead
         catch (Exception exception) when (exception is StorageException { IsTransient: true } or ModelMismatchException or OutFolderConflictException)
         {
             Release(session); // a full disk may be emptied, and a head may have been started with another model than the job began with
+            if (plan is not null)
+            {
+                KeepPlan(record.Id, plan); // a large one takes its time to be made, and the next look comes soon
+            }
+
             Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = exception.Message });
             return exception as StorageException;
         }

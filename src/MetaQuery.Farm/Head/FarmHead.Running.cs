@@ -119,7 +119,12 @@ public sealed partial class FarmHead
                 return;
             }
 
-            round.Try(() => round.Meet(Start(record)));
+            StorageException? refusal = null;
+            round.Try(() => round.Meet(refusal = Start(record)));
+            if (refusal is not null)
+            {
+                return; // one disk has them all: the rest is tried with the next round
+            }
         }
     }
 

@@ -189,7 +189,11 @@ public sealed partial class FarmHead : IFarm, IDispatcherHost, IAsyncDisposable
         _startTrouble = null;
         foreach (JobRecord record in _board.List().Where(record => !record.IsFinal && record.Lane is not null && _dispatcher.Find(record.Id) is null))
         {
-            _startTrouble ??= Open(record)?.Message;
+            if (Open(record) is { } refusal)
+            {
+                _startTrouble = refusal.Message;
+                return; // one disk has them all
+            }
         }
     }
 

@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace MetaQuery.Farm;
 
-/// <summary>What the head tells an operator. Event ids and the names in braces are what log queries go by: append-only.</summary>
+/// <summary>What the head, and a worker, tells an operator. Event ids and the names in braces are what log queries go by: append-only.</summary>
 internal static partial class FarmLog
 {
     [LoggerMessage(1, LogLevel.Information, "the head has started with {Jobs} jobs, {Unfinished} of them unfinished")]
@@ -50,4 +50,7 @@ internal static partial class FarmLog
 
     [LoggerMessage(15, LogLevel.Error, "the head has met an error of its own and does nothing more")]
     public static partial void HeadBroken(this ILogger log, Exception exception);
+
+    [LoggerMessage(16, LogLevel.Warning, "the folder of pictures has given nothing for {Time}: prompts that need it are given back for other workers, and none are taken for as long again")]
+    public static partial void PicturesAway(this ILogger log, TimeSpan time);
 }

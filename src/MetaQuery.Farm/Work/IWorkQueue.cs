@@ -62,6 +62,9 @@ public interface IWorkFeed
     /// <summary>Takes back what dead workers hold: a lease that no heartbeat renewed in time. The items are out of the queue then; the head decides what becomes of them.</summary>
     ValueTask<IReadOnlyList<WorkItem>> ReclaimAsync(CancellationToken cancellationToken);
 
+    /// <summary>Items that <see cref="ReclaimAsync"/> may have taken back from the dead or may have found reported: the head feeds them again, and holds their end against nobody. Given once.</summary>
+    IReadOnlyList<WorkItem> TakeDoubtful() => [];
+
     /// <summary>For a head that starts: what a head before it left. Waiting items are taken out; leased ones are named and stay with their holders.</summary>
     ValueTask<IReadOnlyList<WorkItem>> RecoverAsync(CancellationToken cancellationToken);
 

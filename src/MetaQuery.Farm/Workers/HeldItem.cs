@@ -12,7 +12,7 @@ internal sealed class HeldItem(Lease lease)
     /// <summary>Withdrawn, or lost to others: whatever is made of it is of no use.</summary>
     public bool IsGone { get; set; }
 
-    /// <summary>Of an image: its conditions are being fetched.</summary>
+    /// <summary>On its way to a slot: an image's conditions are being fetched, or it is being looked whether a prompt's is there.</summary>
     public bool IsFetching { get; set; }
 
     /// <summary>Whether an outcome was handed over: the first one counts.</summary>

@@ -89,9 +89,10 @@ internal sealed class LeaseKeeper(
         foreach (RunningBatch batch in desk.Stuck)
         {
             batch.Flights?.GiveUp();
-            foreach (HeldItem row in batch.Rows)
+            IReadOnlyList<HeldItem> rows = desk.RowsOf(batch);
+            foreach (HeldItem row in rows)
             {
-                reports.Send(row, new FailedOutcome($"the batch {batch.Lateness} and did not stop when it was told to", batch.Rows.Count));
+                reports.Send(row, new FailedOutcome($"the batch {batch.Lateness} and did not stop when it was told to", rows.Count));
             }
         }
 

@@ -70,6 +70,11 @@ internal sealed class SlotLoop(
             return;
         }
 
+        if (rows.Any(NeedsPictures))
+        {
+            desk.PicturesCame();
+        }
+
         tally.Change(counts => counts with { EncoderCalls = counts.EncoderCalls + 1, Conditions = counts.Conditions + rows.Length });
         finisher.Add(rows, flights, made);
     }
@@ -117,14 +122,14 @@ internal sealed class SlotLoop(
         {
             tally.Change(counts => counts with { CancelledBatches = counts.CancelledBatches + 1 });
         }
-        catch (OperationCanceledException) when (batch.Cause is CancelCause.Stopped)
+        catch (OperationCanceledException exception) when (batch.Cause is CancelCause.Stopped || exception is HalfBusyException)
         {
             tally.Change(counts => counts with { CancelledBatches = counts.CancelledBatches + 1 });
             Report(rows, new ReturnedOutcome());
         }
         catch (PictureOutageException)
         {
-            PutOff(rows); // nothing was said of the pictures
+            MissPictures(rows); // nothing was said of the pictures
         }
 #pragma warning disable CA1031 // whatever the model's error is, it is counted against the batch and listed with its reason
         catch (Exception exception)
@@ -147,9 +152,29 @@ internal sealed class SlotLoop(
             return rows;
         }
 
-        ILookup<bool, HeldItem> needPictures = rows.ToLookup(row => ((EncodeItem)row.Item).Request.ImageHashes.Any(name => !BlackPicture.TryParse(name, out _, out _)));
-        PutOff([.. needPictures[true]]);
+        ILookup<bool, HeldItem> needPictures = rows.ToLookup(NeedsPictures);
+        MissPictures([.. needPictures[true]]);
         return [.. needPictures[false]];
+    }
+
+    private static bool NeedsPictures(HeldItem row) => ((EncodeItem)row.Item).Request.ImageHashes.Any(name => !BlackPicture.TryParse(name, out _, out _));
+
+    /// <summary>Prompts wait for their pictures for a while; then others may be able to read them.</summary>
+    private void MissPictures(IReadOnlyList<HeldItem> rows)
+    {
+        if (rows.Count == 0)
+        {
+            return;
+        }
+
+        if (desk.MissPictures())
+        {
+            Report(rows, new ReturnedOutcome());
+        }
+        else
+        {
+            PutOff(rows);
+        }
     }
 
     private ConditionFlights? TryDepart(IReadOnlyList<HeldItem> rows)

@@ -13,6 +13,7 @@ internal sealed partial class WorkDesk
     private readonly AsyncPulse _changed = new();
     private WorkRoles _dry;
     private int _fetching;
+    private int _looking;
     private bool _isPaused;
     private bool _isShut;
 
@@ -43,8 +44,10 @@ internal sealed partial class WorkDesk
     {
         lock (_gate)
         {
-            int room = role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts;
-            room = _isPaused || _isShut || !HasFreeableSlot ? 0 : !interactiveOnly ? room : room > 0 ? 0 : _pool.RoomForInteractive(role);
+            int room = role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts - _looking;
+            int interactive = _pool.RoomForInteractive(role) - (role == WorkRoles.Dit ? 0 : _looking);
+            bool takesNone = _isPaused || _isShut || !HasFreeableSlot || (role == WorkRoles.Mllm && _restingSince is not null);
+            room = takesNone ? 0 : !interactiveOnly ? room : room > 0 ? 0 : interactive;
             return room > 0 ? _calls.Begin(role, interactiveOnly, room) : null;
         }
     }
@@ -120,7 +123,19 @@ internal sealed partial class WorkDesk
         }
     }
 
-    public IReadOnlyList<HeldItem> TakePutOff() => Read(_pool.TakePutOff);
+    public IReadOnlyList<HeldItem> TakePutOff()
+    {
+        lock (_gate)
+        {
+            IReadOnlyList<HeldItem> items = _pool.TakePutOff();
+            foreach (HeldItem item in items)
+            {
+                BeginFetching(item); // else they would leave room for more, each time they are looked at
+            }
+
+            return items;
+        }
+    }
 
     /// <summary>Waits, on a slot's thread, for what it does next.</summary>
     /// <returns>A batch, to be ended by <see cref="EndBatch"/>; null when the slot is to end.</returns>
@@ -185,20 +200,28 @@ internal sealed partial class WorkDesk
 
     private HeldItem Hold(Lease lease)
     {
-        var held = new HeldItem(lease) { IsFetching = lease.Item is DenoiseItem };
+        var held = new HeldItem(lease);
         _held.Add(lease.Token, held);
-        _fetching += held.IsFetching ? 1 : 0;
+        BeginFetching(held);
         return held;
     }
 
-    private void EndFetching(HeldItem item)
+    private void BeginFetching(HeldItem item) => CountFetching(item, 1);
+
+    private void EndFetching(HeldItem item) => CountFetching(item, 0);
+
+    private void CountFetching(HeldItem item, int now)
     {
-        _fetching -= item.IsFetching ? 1 : 0;
-        item.IsFetching = false;
+        int change = now - (item.IsFetching ? 1 : 0);
+        (_fetching, _looking) = item.Item is DenoiseItem ? (_fetching + change, _looking) : (_fetching, _looking + change);
+        item.IsFetching = now > 0;
     }
 
     /// <summary>Batches that did not stop a lease's time after they were told to.</summary>
     public IReadOnlyList<RunningBatch> Stuck => Read(() => _running.Where(batch => batch.IsStuck(_options.LeaseTime)).ToArray());
+
+    /// <summary>What a batch computes: prompts of it that were put off are not its any more.</summary>
+    public IReadOnlyList<HeldItem> RowsOf(RunningBatch batch) => Read(() => batch.Rows.Where(row => row.Batch == batch).ToArray());
 
     private IReadOnlyList<HeldItem>? Choose()
     {
@@ -206,7 +229,7 @@ internal sealed partial class WorkDesk
         bool canAsk = _options.Roles.HasFlag(WorkRoles.Dit) && !isDry && !_isPaused && !_isShut;
         bool isClosed = _options.EncodeWindow is not null && (_isPaused || _isShut); // what a turn waits for does not come then
         WorkRoles busy = _running.Where(batch => !batch.IsStuck(_options.LeaseTime)).Aggregate(WorkRoles.None, (roles, batch) => roles | batch.Role);
-        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed, busy);
+        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed || _restingSince is not null, busy);
     }
 
     private RunningBatch Begin(IReadOnlyList<HeldItem> rows)

@@ -56,12 +56,15 @@ internal sealed class WorkFeeder(
         }
     }
 
-    /// <summary>Looks again at prompts that others were encoding.</summary>
+    private WorkRoles AloneRoles => desk.IsResting ? worker.Roles & ~WorkRoles.Mllm : worker.Roles;
+
+    /// <summary>Looks again at prompts that others were encoding, or whose pictures could not be had.</summary>
     public async Task LookAgainAsync(CancellationToken shut)
     {
         while (!desk.IsShut)
         {
             await Task.Delay(PutOffFor, options.Clock, shut);
+            desk.EndRest();
             foreach (HeldItem item in desk.TakePutOff())
             {
                 await PrepareAsync(item, shut);
@@ -79,7 +82,7 @@ internal sealed class WorkFeeder(
             bool isAlone = false;
             try
             {
-                if (desk.CanServe && await queue.HasAloneAsync(worker.Lane, worker.Roles, shut) && (isAlone = await process.TryBeginAsync(shut)))
+                if (desk.CanServe && AloneRoles is not WorkRoles.None and var roles && await queue.HasAloneAsync(worker.Lane, roles, shut) && (isAlone = await process.TryBeginAsync(shut)))
                 {
                     await TakeTurnAsync(start, shut);
                 }
@@ -103,7 +106,7 @@ internal sealed class WorkFeeder(
     private async Task TakeTurnAsync(long start, CancellationToken shut)
     {
         while (options.Clock.GetElapsedTime(start) < options.LeaseTime
-            && await queue.LeaseAloneAsync(worker.Id, worker.Lane, worker.Roles, shut) is { } lease)
+            && AloneRoles is not WorkRoles.None and var roles && await queue.LeaseAloneAsync(worker.Id, worker.Lane, roles, shut) is { } lease)
         {
             await PrepareAsync(desk.HoldAlone(lease), shut);
             await EmptyAsync(shut);

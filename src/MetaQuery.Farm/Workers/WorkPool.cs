@@ -24,7 +24,7 @@ internal sealed class WorkPool(WorkerOptions options, int batchSize)
     /// <summary>Interactive items wanted where there is no room for others.</summary>
     public int RoomForInteractive(WorkRoles role) => role == WorkRoles.Dit
         ? (options.Slots * BatchSize) - _images.InteractiveCount
-        : options.EncodeBatchSize - _prompts.Count(IsInteractive);
+        : options.EncodeBatchSize - _prompts.Count(IsInteractive) - _putOff.Count(IsInteractive);
 
     public void Add(HeldItem item)
     {

@@ -1,3 +1,6 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace MetaQuery.Farm;
 
 /// <summary>How a worker process serves a queue: nothing here changes a byte of what it makes.</summary>
@@ -47,6 +50,9 @@ public sealed record WorkerOptions
 
     /// <summary>Shared by the worker hosts of one process; null for a host that has it for itself.</summary>
     public SharedProcess? Process { get; init; }
+
+    /// <summary>Where it tells an operator what needs one.</summary>
+    public ILogger Log { get; init; } = NullLogger.Instance;
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using MetaQuery.Farm;
 using StackExchange.Redis;
 
@@ -8,6 +9,7 @@ public sealed partial class RedisWorkFeed
     private readonly SemaphoreSlim _reclaimGate = new(1, 1);
     private readonly List<WorkItem> _reclaimed = [];
     private readonly List<Take> _takes = [];
+    private readonly ConcurrentQueue<WorkItem> _doubtful = new();
 
     /// <remarks>Items with a report that nobody confirmed yet are named too: the report is on its way to this head.</remarks>
     public async ValueTask<IReadOnlyList<WorkItem>> RecoverAsync(CancellationToken cancellationToken)
@@ -48,6 +50,17 @@ public sealed partial class RedisWorkFeed
         {
             _reclaimGate.Release();
         }
+    }
+
+    public IReadOnlyList<WorkItem> TakeDoubtful()
+    {
+        var items = new List<WorkItem>();
+        while (_doubtful.TryDequeue(out WorkItem? item))
+        {
+            items.Add(item);
+        }
+
+        return items;
     }
 
     /// <param name="taken">What was taken out is added at once: should a later step fail, the next call gives it.</param>
@@ -124,9 +137,16 @@ public sealed partial class RedisWorkFeed
                 return database.ScriptEvaluateAsync(LuaScripts.Take, keys, values);
             },
             _options.Patience, cancellationToken))!;
-        // Redis no longer knows what an earlier call did, whose answer was thrown away: taken once too often is only work done twice, not taken is work never done
-        bool isForgotten = letters[0] == '1' && take.Calls > 1;
-        taken.AddRange(take.Items.Where((_, i) => letters[i + 1] == '1' || isForgotten));
+        taken.AddRange(take.Items.Where((_, i) => letters[i + 1] == '1'));
+        if (letters[0] == '1' && take.Calls > 1)
+        {
+            // Redis may no longer know what an earlier call did, whose answer was thrown away: made once too often is only work done twice, not taken is work never done
+            foreach (WorkItem item in take.Items.Where((_, i) => letters[i + 1] != '1'))
+            {
+                _doubtful.Enqueue(item);
+            }
+        }
+
         _takes.Remove(take);
         _ = _connection.Database.KeyDeleteAsync(answer, CommandFlags.FireAndForget);
     }

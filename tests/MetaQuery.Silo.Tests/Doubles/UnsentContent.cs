@@ -5,7 +5,7 @@ namespace MetaQuery.Silo.Tests.Doubles;
 /// <summary>A large body that is sent only once the server asks for it (<c>Expect: 100-continue</c>), and remembers whether it was.</summary>
 internal sealed class UnsentContent : HttpContent
 {
-    private UnsentContent(string mediaType) => Headers.ContentType = new(mediaType);
+    private UnsentContent(string mediaType) => Headers.ContentType = System.Net.Http.Headers.MediaTypeHeaderValue.Parse(mediaType);
 
     public bool WasAskedFor { get; private set; }
 

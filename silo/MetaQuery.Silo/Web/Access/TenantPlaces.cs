@@ -4,55 +4,56 @@ namespace MetaQuery.Silo.Web;
 /// <param name="most">In all.</param>
 /// <param name="mostOfTenant">Of one tenant; a server without keys has one tenant only, who may have all.</param>
 /// <param name="retryAfter">What who finds no place is told.</param>
-internal sealed class TenantPlaces(int most, int mostOfTenant, string code, TimeSpan retryAfter)
+internal sealed class TenantPlaces(long most, long mostOfTenant, string code, TimeSpan retryAfter)
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, int> _byTenant = new(StringComparer.Ordinal);
-    private int _taken;
+    private readonly Dictionary<string, long> _byTenant = new(StringComparer.Ordinal);
+    private long _taken;
 
     /// <summary>Places taken now.</summary>
-    public int Taken => Volatile.Read(ref _taken);
+    public long Taken => Volatile.Read(ref _taken);
 
     /// <summary>Takes a place until what is returned is disposed of.</summary>
     /// <param name="what">For the refusal, such as "event streams are open".</param>
+    /// <param name="count">Places that it needs; at most those of a tenant.</param>
     /// <exception cref="ApiException">None is left, or none for this tenant: 429.</exception>
-    public IDisposable Take(Caller caller, string what)
+    public IDisposable Take(Caller caller, string what, long count = 1)
     {
         lock (_lock)
         {
-            int own = _byTenant.GetValueOrDefault(caller.Tenant);
-            if (_taken >= most)
+            long own = _byTenant.GetValueOrDefault(caller.Tenant);
+            if (_taken + count > most)
             {
                 throw Refusal($"{most} {what} already");
             }
 
-            if (own >= mostOfTenant && !ReferenceEquals(caller, Caller.Local))
+            if (own + count > mostOfTenant && !ReferenceEquals(caller, Caller.Local))
             {
                 throw Refusal($"{mostOfTenant} {what} already for tenant {caller.Tenant}");
             }
 
-            _byTenant[caller.Tenant] = own + 1;
-            _taken++;
+            _byTenant[caller.Tenant] = own + count;
+            _taken += count;
         }
 
-        return new Place(this, caller.Tenant);
+        return new Place(this, caller.Tenant, count);
     }
 
     private ApiException Refusal(string message) => new(429, message, code: code, retryAfter: retryAfter);
 
-    private void Leave(string tenant)
+    private void Leave(string tenant, long count)
     {
         lock (_lock)
         {
-            _taken--;
-            if (--_byTenant[tenant] == 0)
+            _taken -= count;
+            if ((_byTenant[tenant] -= count) == 0)
             {
                 _byTenant.Remove(tenant);
             }
         }
     }
 
-    private sealed class Place(TenantPlaces places, string tenant) : IDisposable
+    private sealed class Place(TenantPlaces places, string tenant, long count) : IDisposable
     {
         private int _left;
 
@@ -60,7 +61,7 @@ internal sealed class TenantPlaces(int most, int mostOfTenant, string code, Time
         {
             if (Interlocked.Exchange(ref _left, 1) == 0)
             {
-                places.Leave(tenant);
+                places.Leave(tenant, count);
             }
         }
     }

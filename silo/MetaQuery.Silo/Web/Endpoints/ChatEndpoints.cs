@@ -16,7 +16,7 @@ using static MetaQuery.Silo.Web.Routes;
 namespace MetaQuery.Silo.Web;
 
 /// <summary><c>POST /v1/chat/completions</c> as OpenAI's: the frozen language model answers, in one piece or streamed.</summary>
-internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hubs, TimeProvider time)
+internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hubs, BodyBudget bodies, TimeProvider time)
 {
     private const int DefaultMaxTokens = 512; // as the command line's
     private readonly TenantPlaces _places = new((options.Chat?.Slots ?? 0) + (options.Chat?.MostWaiting ?? 0), options.MaxChatsOfTenant, "queue_full", TimeSpan.FromSeconds(5));
@@ -29,7 +29,8 @@ internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hu
     private async Task<IResult> CompleteAsync(HttpContext context)
     {
         ChatService service = options.Chat ?? throw NotServed();
-        using IDisposable place = _places.Take(Caller.Of(context), "questions are asked"); // before the body is read: what bodies take of memory is bounded by the places
+        using IDisposable place = _places.Take(Caller.Of(context), "questions are asked"); // before the body is read
+        using IDisposable room = bodies.Take(context, options.MaxChatBodyBytes);
         ChatRequest request = await RequestBody.ReadAsync(context, FarmJson.Default.ChatRequest, options.MaxChatBodyBytes, allowUnknown: true, ChatRequestReader.RefuseUnbuilt);
         IReadOnlyList<ChatTurn> turns = ChatRequestReader.Read(request);
         ChatOptions chosen = Options(request);
@@ -38,6 +39,7 @@ internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hu
             throw ImageEndpoints.NoSuchModel(request.Model!, farm.Model);
         }
 
+        bool isStreamed = request.Stream == true, withUsage = request.StreamOptions?.IncludeUsage == true; // the request itself is not kept for as long as the answer takes
         bool hasImages = turns.Any(turn => turn.Images.Any());
         if (hasImages && !service.Model.ReadsImages)
         {
@@ -52,9 +54,9 @@ internal sealed class ChatEndpoints(IFarm farm, WebOptions options, EventHubs hu
         {
             string id = "chatcmpl-" + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12));
             long created = time.GetUtcNow().ToUnixTimeSeconds();
-            if (request.Stream == true)
+            if (isStreamed)
             {
-                await StreamAsync(context, answer, new ChatChunk(id, "chat.completion.chunk", created, farm.Model.ModelName, [], service.Fingerprint), request.StreamOptions?.IncludeUsage == true, stop.Token);
+                await StreamAsync(context, answer, new ChatChunk(id, "chat.completion.chunk", created, farm.Model.ModelName, [], service.Fingerprint), withUsage, stop.Token);
                 return TypedResults.Empty;
             }
 

@@ -13,14 +13,14 @@ using static MetaQuery.Silo.Web.Routes;
 namespace MetaQuery.Silo.Web;
 
 /// <summary><c>POST /v1/images/generations</c> as OpenAI's: an interactive job of one prompt, and the wait for it.</summary>
-internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpoints outputs, TimeProvider time)
+internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpoints outputs, BodyBudget bodies, TimeProvider time)
 {
     private static readonly TimeSpan Grace = TimeSpan.FromMinutes(1);
 
     private readonly TenantPlaces _places = new(options.MaxWaitingRequests, options.MaxWaitingRequestsOfTenant, "queue_full", TimeSpan.FromSeconds(2));
 
     /// <summary>Requests that wait now.</summary>
-    public int Waiting => _places.Taken;
+    public long Waiting => _places.Taken;
 
     public void Map(IEndpointRouteBuilder routes) =>
         routes.Add("POST", "/v1/images/generations", "generateImages", "Makes pictures of a prompt and answers with them, as OpenAI's.", async (HttpContext context) =>
@@ -45,13 +45,22 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         ImageRequest request = await RequestBody.ReadAsync(context, FarmJson.Default.ImageRequest, options.MaxBodyBytes, allowUnknown: true);
         JobSubmissions.CheckPrompt(request.Prompt, "prompt");
         string? key = IdempotencyKeyHeader.Read(context);
-        return await RunAsync(context, request, ToSubmission(request, request.Prompt, Caller.Of(context).Tenant, key));
+        JobView job = await farm.SubmitAsync(ToSubmission(request, request.Prompt, Caller.Of(context).Tenant, key), context.RequestAborted);
+        return await WaitAndAnswerAsync(context, request, job.Id);
     }
 
     private async Task<ImageResponse> EditAsync(HttpContext context)
     {
         using IDisposable place = TakePlace(context);
+        (ImageSettings edit, string jobId) = await SubmitEditAsync(context);
+        return await WaitAndAnswerAsync(context, edit, jobId);
+    }
+
+    /// <summary>In a method of its own: what holds the pictures has ended when the wait for them begins, which may take minutes.</summary>
+    private async Task<(ImageSettings Edit, string JobId)> SubmitEditAsync(HttpContext context)
+    {
         string? key = IdempotencyKeyHeader.Read(context);
+        using IDisposable room = bodies.Take(context, options.MaxPictureBytes);
         (ImageEditRequest edit, IReadOnlyList<byte[]> pictures) = await ImageEdits.ReadAsync(context, options.MaxPictureBytes);
         string prompt = string.IsNullOrWhiteSpace(edit.Prompt) ? "" : edit.Prompt;
         JobSubmission submission = ToSubmission(edit, prompt, Caller.Of(context).Tenant, key);
@@ -59,24 +68,25 @@ internal sealed class ImageEndpoints(IFarm farm, WebOptions options, OutputEndpo
         // as a file of one line, which names its pictures: one way of taking pictures for all requests
         string[] names = [.. Enumerable.Range(1, pictures.Count).Select(number => $"picture {number}")];
         var line = new JsonObject { ["prompt"] = prompt, ["images"] = new JsonArray([.. names.Select(name => (JsonNode)name)]) };
-        return await RunAsync(context, edit, submission with
+        submission = submission with
         {
             Spec = submission.Spec with { Prompts = null, ImageGuidanceScale = edit.ImageGuidance },
             Prompts = new MemoryStream(Encoding.UTF8.GetBytes(line.ToJsonString())),
             PromptsFormat = "jsonl",
             Pictures = names.Zip(pictures, (name, file) => new UploadedPicture(name, file)).ToAsyncEnumerable(),
             Name = "images/edits",
-        });
+        };
+        JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
+        return (edit with { Images = null }, job.Id);
     }
 
-    /// <summary>Before the body is read: what bodies take of memory is bounded by the places.</summary>
+    /// <summary>Before the body is read.</summary>
     private IDisposable TakePlace(HttpContext context) => _places.Take(Caller.Of(context), "requests for pictures wait");
 
-    private async Task<ImageResponse> RunAsync(HttpContext context, ImageSettings request, JobSubmission submission)
+    private async Task<ImageResponse> WaitAndAnswerAsync(HttpContext context, ImageSettings request, string jobId)
     {
-        JobView job = await farm.SubmitAsync(submission, context.RequestAborted);
-        var reference = new JobReference(job.Id, submission.Tenant);
-        job = await WaitAsync(reference, cancelWhenLeft: submission.IdempotencyKey is null, context.RequestAborted);
+        var reference = new JobReference(jobId, Caller.Of(context).Tenant);
+        JobView job = await WaitAsync(reference, cancelWhenLeft: IdempotencyKeyHeader.Read(context) is null, context.RequestAborted);
         return await AnswerAsync(context, request, reference, job);
     }
 

@@ -105,7 +105,8 @@ internal sealed class JobSubmissions(IFarm farm, ITenantDirectory tenants, WebOp
     // whoever has no room for a single picture is told so before the body is read: it may be gigabytes
     private async Task CheckRoomAsync(string tenant, CancellationToken cancellationToken)
     {
-        if (tenants.RulesOf(tenant) is { } rules && (rules.MaxQueuedImages ?? rules.ImagesPerDay) is not null)
+        (TenantRules rules, _) = await TenantEndpoints.RulesOfAsync(farm, tenants, tenant, cancellationToken);
+        if ((rules.MaxQueuedImages ?? rules.ImagesPerDay) is not null)
         {
             rules.Check(await farm.GetUsageAsync(tenant, cancellationToken), images: 1, DateTimeOffset.UtcNow);
         }
