@@ -11,7 +11,7 @@ internal static class Machine
 
     public static int Cores => Environment.ProcessorCount;
 
-    public static bool Has(string feature) => Processor.Value.GetValueOrDefault("flags", "").Split(' ').Contains(feature);
+    private static bool Has(string feature) => Processor.Value.GetValueOrDefault("flags", "").Split(' ').Contains(feature);
 
     /// <summary>
     /// Environment of a worker with this many threads. Read by OpenBLAS, OpenMP, ATen and malloc when they are loaded, so it must stand before

@@ -4,10 +4,11 @@ using MetaQuery.Benchmarks.Cluster;
 using MetaQuery.Benchmarks.Farm;
 using MetaQuery.Benchmarks.Scale;
 using MetaQuery.Kernels;
+using MetaQuery.Silo;
 using TorchSharp;
 
 var json = new Option<bool>("--json") { Description = "One JSON object instead of a table." };
-var dtype = new Option<string>("--dtype") { Description = "What our side computes in: float32, bfloat16, or auto (bfloat16 where the processor has AMX).", DefaultValueFactory = _ => "auto" };
+var dtype = new Option<string>("--dtype") { Description = "What our side computes in: float32, bfloat16, or auto (bfloat16 where the processor has AVX512-BF16 or AMX).", DefaultValueFactory = _ => "auto" };
 dtype.AcceptOnlyFromAmong("auto", "float32", "bfloat16");
 var rounds = new Option<int>("--rounds") { Description = "How often the two sides take turns.", DefaultValueFactory = _ => 5 };
 var prompts = new Option<int>("--prompts") { Description = "Prompts of a bulk run, 4 images each.", DefaultValueFactory = _ => 8 };
@@ -73,7 +74,7 @@ root.SetAction(parsed =>
     var chosen = parsed.GetValue(dtype)!;
     var options = new BenchmarkOptions(
         parsed.GetValue(model)!,
-        chosen == "auto" ? (Machine.Has("amx_bf16") ? "bfloat16" : "float32") : chosen,
+        chosen == "auto" ? LocalModel.DefaultDtype() : chosen,
         parsed.GetValue(rounds),
         parsed.GetValue(prompts),
         parsed.GetValue(parts) is { Length: > 0 } named ? named : IsShipped(parsed.GetValue(model)!) ? [] : BenchmarkOptions.OtherModelParts,

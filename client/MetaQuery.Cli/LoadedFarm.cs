@@ -19,8 +19,9 @@ internal sealed class LoadedFarm : IDisposable
     /// <param name="threads">Threads of each slot.</param>
     /// <param name="device">cpu, cuda or cuda:1.</param>
     /// <param name="memoryBudgetBytes">What the process may take; null for no limit.</param>
-    public static LoadedFarm Load(string folder, string? dtype, int threads, string device, long? memoryBudgetBytes) =>
-        new(LocalModel.Load(folder, dtype, threads, device: device, memoryBudgetBytes: memoryBudgetBytes));
+    /// <param name="conditionCacheBytes">Of that, what the condition cache may hold.</param>
+    public static LoadedFarm Load(string folder, string? dtype, int threads, string device, long? memoryBudgetBytes, long conditionCacheBytes) =>
+        new(LocalModel.Load(folder, dtype, threads, device: device, memoryBudgetBytes: memoryBudgetBytes, conditionCacheBytes: conditionCacheBytes));
 
     public void Dispose() => model.Dispose();
 }

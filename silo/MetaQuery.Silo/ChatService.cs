@@ -37,16 +37,18 @@ public sealed class ChatService : IDisposable
     /// <summary>Loads the language model alone, for a process that otherwise computes nothing.</summary>
     /// <param name="path">A model folder, such as models/nano.</param>
     /// <param name="revision">Of what shapes its answers.</param>
-    /// <param name="dtype">float32, bfloat16, or null for the faster here.</param>
+    /// <param name="dtype">float32, bfloat16, or null for the faster on the device.</param>
     /// <param name="threads">Within one operator; set for the whole process.</param>
     /// <param name="slots">Answers at a time.</param>
+    /// <param name="device"><c>cpu</c>, <c>cuda</c> or <c>cuda:1</c>.</param>
     /// <exception cref="Models.Checkpoints.CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
     /// <exception cref="PipelineException">The checkpoint has no output head.</exception>
-    public static ChatService Load(string path, string revision, string? dtype, int threads, int slots)
+    /// <exception cref="JobSpecException">The dtype or the device is not known, or not there.</exception>
+    public static ChatService Load(string path, string revision, string? dtype, int threads, int slots, string device = LocalModel.Cpu)
     {
-        dtype ??= LocalModel.DefaultDtype();
+        dtype ??= LocalModel.DefaultDtype(device);
         TorchRuntime.SetThreads(threads);
-        ChatModel model = LocalModel.LoadChat(MetaQueryModelFolder.Open(path), dtype);
+        ChatModel model = LocalModel.LoadChat(MetaQueryModelFolder.Open(path), dtype, device);
         try
         {
             using ChatSession session = model.NewSession(); // says now what every question would be told

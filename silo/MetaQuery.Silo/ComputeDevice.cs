@@ -15,16 +15,7 @@ internal sealed record ComputeDevice(torch.Device Device, string? Name)
     /// <exception cref="JobSpecException">There is no such device here.</exception>
     public static ComputeDevice Parse(string text)
     {
-        torch.Device device;
-        try
-        {
-            device = new torch.Device(text);
-        }
-        catch (ArgumentException exception)
-        {
-            throw new JobSpecException($"device {exception.Message}", exception);
-        }
-
+        torch.Device device = Read(text);
         if (device.type == DeviceType.CPU)
         {
             return new ComputeDevice(device, null);
@@ -35,6 +26,24 @@ internal sealed record ComputeDevice(torch.Device Device, string? Name)
         return index < count
             ? new ComputeDevice(device, $"cuda {ModelOf(index)}")
             : throw new JobSpecException($"device {text}: this libtorch sees {count} CUDA devices; cpu is always there");
+    }
+
+    /// <summary>Whether it means the CPU, however it is written; nothing is looked for on this machine.</summary>
+    /// <exception cref="JobSpecException">No such device is known.</exception>
+    public static bool NamesCpu(string text) => Read(text).type == DeviceType.CPU;
+
+    private static torch.Device Read(string text)
+    {
+        try
+        {
+            return new torch.Device(text) is { type: DeviceType.CPU or DeviceType.CUDA } device
+                ? device
+                : throw new JobSpecException($"device {text} is not known; cpu, cuda and cuda:1 are");
+        }
+        catch (ArgumentException exception)
+        {
+            throw new JobSpecException($"device {exception.Message}", exception);
+        }
     }
 
     /// <summary>The card's model: two of one model give the same bits.</summary>

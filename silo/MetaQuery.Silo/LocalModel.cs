@@ -30,12 +30,14 @@ public sealed class LocalModel : IFarmModel, IDisposable
     public const string Cpu = "cpu";
 
     /// <summary>The dtype that is faster: bfloat16 on an accelerator and where the processor has instructions for its products (AVX512-BF16, AMX), else float32.</summary>
-    public static string DefaultDtype(string device = Cpu) => device != Cpu || RawKernels.Features != KernelFeatures.None ? "bfloat16" : "float32";
+    /// <exception cref="JobSpecException">The device is not known.</exception>
+    public static string DefaultDtype(string device = Cpu) => !ComputeDevice.NamesCpu(device) || RawKernels.Features != KernelFeatures.None ? "bfloat16" : "float32";
 
     public ModelDescription Description { get; }
 
     /// <summary>Slots that fill this machine: a core each, since two slots of one thread beat one of two threads by a quarter; one on an accelerator.</summary>
-    public static int DefaultSlots(int threadsPerSlot, string device = Cpu) => device == Cpu ? Math.Max(1, Environment.ProcessorCount / Math.Max(1, threadsPerSlot)) : 1;
+    /// <exception cref="JobSpecException">The device is not known.</exception>
+    public static int DefaultSlots(int threadsPerSlot, string device = Cpu) => ComputeDevice.NamesCpu(device) ? Math.Max(1, Environment.ProcessorCount / Math.Max(1, threadsPerSlot)) : 1;
 
     /// <summary>What a model is, for a process that computes nothing: no weights and no tensor library are loaded, every file is hashed.</summary>
     /// <param name="path">A model folder, such as models/nano.</param>
@@ -56,11 +58,13 @@ public sealed class LocalModel : IFarmModel, IDisposable
     /// <param name="roles">Which halves.</param>
     /// <param name="device"><c>cpu</c>, <c>cuda</c> or <c>cuda:1</c>.</param>
     /// <param name="memoryBudgetBytes">What the process may take. Where both halves need more, one is held at a time, and loaded when it is first used.</param>
+    /// <param name="conditionCacheBytes">Of that, what the process' condition cache may hold in memory.</param>
     /// <exception cref="Models.Checkpoints.CheckpointException">A part is missing, malformed, or does not fit the others.</exception>
     /// <exception cref="PipelineException">A part is of a kind that is not supported.</exception>
     /// <exception cref="JobSpecException">The dtype or the device is not known, or not there; or the budget does not hold one half.</exception>
     public static LocalModel Load(
-        string path, string? dtype = null, int threadsPerSlot = 1, WorkRoles roles = WorkRoles.Both, string device = Cpu, long? memoryBudgetBytes = null)
+        string path, string? dtype = null, int threadsPerSlot = 1, WorkRoles roles = WorkRoles.Both, string device = Cpu, long? memoryBudgetBytes = null,
+        long conditionCacheBytes = 0)
     {
         ComputeDevice place = ComputeDevice.Parse(device);
         dtype ??= DefaultDtype(device);
@@ -68,7 +72,7 @@ public sealed class LocalModel : IFarmModel, IDisposable
         MetaQueryModelFolder folder = MetaQueryModelFolder.Open(path);
         TorchRuntime.SetThreads(threadsPerSlot);
         var options = new ImageModelOptions { Dtype = computed, Device = place.Device };
-        bool alternates = memoryBudgetBytes is not null && MemoryNeed.Of(folder, dtype).Alternates(memoryBudgetBytes, roles);
+        bool alternates = memoryBudgetBytes is not null && MemoryNeed.Of(folder, dtype, conditionCacheBytes).Alternates(memoryBudgetBytes, roles);
         var halves = new ModelHalves(
             roles.HasFlag(WorkRoles.Mllm) ? () => TextModel.Load(folder, computed, place.IsCpu ? null : place.Device) : null,
             roles.HasFlag(WorkRoles.Dit) ? () => ImageModel.Load(folder, options) : null,

@@ -149,7 +149,7 @@ public sealed class ChatSession : IDisposable
         foreach (var image in turns.SelectMany(turn => turn.Images))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            _images.Add(new SeenImage(++_imageCount, Encode(image)));
+            _images.Add(new SeenImage(++_imageCount, Encode(image, cancellationToken)));
         }
 
         var prompt = new Conversation(ids, _vision?.Tower.ImageTokenId, _images);
@@ -198,8 +198,8 @@ public sealed class ChatSession : IDisposable
             : throw new PipelineException($"the conversation has {tokens} tokens, the model takes {_decoder.Config.MaxPositionEmbeddings}");
     }
 
-    private ImageFeatures Encode(PromptImage image) =>
-        _features is null ? _vision!.Encode(image.Read()) : _features.GetOrEncode(image.Hash, () => _vision!.Encode(image.Read()));
+    private ImageFeatures Encode(PromptImage image, CancellationToken cancellationToken) =>
+        _features is null ? _vision!.Encode(image.Read()) : _features.GetOrEncode(image.Hash, () => _vision!.Encode(image.Read()), cancellationToken);
 
     /// <summary>Reads what of the text is new since the last call, and chooses the token that follows.</summary>
     private long Next(Conversation text, CancellationToken cancellationToken)

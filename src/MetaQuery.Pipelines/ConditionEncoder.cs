@@ -39,6 +39,7 @@ public sealed class ConditionEncoder : IDisposable
         (_model, _prompt, _options) = (model, prompt, options ?? new ConditionEncoderOptions());
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BatchSize, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.BucketTokens, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(_options.MaxHeldFeatureBytes, nameof(options));
         _features = new VisionFeatureCache(_options.FeatureCacheBytes);
         _batchSize = model.Decoder.IsPacked || model.Decoder.Device.type != DeviceType.CPU ? _options.BatchSize : 1;
         _prefix = new LoadedOnce<KeyValueCache>(ReadPrefix);
@@ -124,7 +125,7 @@ public sealed class ConditionEncoder : IDisposable
     }
 
     /// <param name="features">Receives the pictures' features, which the rows borrow.</param>
-    private PromptTokens Read(ConditionPrompt prompt, List<ImageFeatures> features)
+    private PromptTokens Read(ConditionPrompt prompt, List<ImageFeatures> features, CancellationToken cancellationToken)
     {
         var ids = _prompt.Encode(prompt.Caption, prompt.Images.Count);
         if (prompt.Images.Count == 0)
@@ -133,7 +134,7 @@ public sealed class ConditionEncoder : IDisposable
         var images = new List<ImageFeatures>(prompt.Images.Count);
         foreach (var image in prompt.Images)
         {
-            images.Add(_features.GetOrEncode(image.Hash, () => vision.Encode(image.Read())));
+            images.Add(_features.GetOrEncode(image.Hash, () => vision.Encode(image.Read()), cancellationToken));
             features.Add(images[^1]);
         }
 
@@ -174,7 +175,7 @@ public sealed class ConditionEncoder : IDisposable
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     var known = features.Count;
-                    rows.Add(Layout(next, Read(prompts[next], features)));
+                    rows.Add(Layout(next, Read(prompts[next], features, cancellationToken)));
                     progress?.Invoke();
                     held += features.Skip(known).Sum(feature => feature.Bytes);
                 }

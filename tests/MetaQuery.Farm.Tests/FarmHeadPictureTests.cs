@@ -173,11 +173,15 @@ public sealed class FarmHeadPictureTests : IDisposable
     public void What_is_wrong_with_a_name_is_told_from_storage_that_gives_nothing()
     {
         static IOException Errno(int number) => new("said the system", number);
-        Assert.All(new[] { 5, 23, 24, 107, 110, 116 }, number => Assert.True(PictureFiles.IsOutage(Errno(number)), $"errno {number}"));
-        Exception[] names = [new FileNotFoundException(), new DirectoryNotFoundException(), new PathTooLongException(), new UnauthorizedAccessException(), Errno(40), Errno(6)];
+        Assert.All(new[] { 5, 23, 24, 107, 110, 112, 116 }, number => Assert.True(PictureFiles.IsOutage(Errno(number)), $"errno {number}"));
+        Exception[] names = [new FileNotFoundException(), new DirectoryNotFoundException(), new PathTooLongException(), new UnauthorizedAccessException(), new EndOfStreamException(), Errno(40), Errno(6), Errno(20)];
         Assert.All(names, exception => Assert.False(PictureFiles.IsOutage(exception), exception.ToString()));
         File.CreateSymbolicLink(_work["loop"], _work["loop"]);
-        Assert.Contains("cannot be read", Assert.Throws<PictureException>(() => PictureFiles.Beside(Path.GetDirectoryName(_work["loop"])!)("loop")).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(_work["cat.png"], Cat);
+        Func<string, byte[]> open = PictureFiles.Beside(Path.GetDirectoryName(_work["loop"])!);
+        Assert.Equal(Cat, open("cat.png"));
+        Assert.Contains("cannot be read", Assert.Throws<PictureException>(() => open("loop")).Message, StringComparison.Ordinal);
+        Assert.All(new[] { "cat.png/", "cat.png/x.png" }, name => Assert.Contains("no such file", Assert.Throws<PictureException>(() => open(name)).Message, StringComparison.Ordinal));
     }
 
     [Fact]

@@ -125,6 +125,7 @@ public sealed class ImageConditionTests
 
         events.Clear();
         using var frugal = new ConditionEncoder(text.Model, text.Prompt, new ConditionEncoderOptions(MaxHeldFeatureBytes: 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new ConditionEncoder(text.Model, text.Prompt, new ConditionEncoderOptions(MaxHeldFeatureBytes: 0)));
         frugal.Observe(prompts, (i, _, condition) =>
         {
             events.Add($"made {i}");

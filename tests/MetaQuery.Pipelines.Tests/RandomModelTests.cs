@@ -117,6 +117,25 @@ public sealed class RandomModelTests : IDisposable
         Assert.DoesNotContain(Directory.EnumerateFileSystemEntries(Path.Combine(_folder, "model")), path => path.EndsWith(".models-random", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void What_a_call_that_was_killed_leaves_is_empty_marked_or_whole()
+    {
+        var (path, target) = (Path.Combine(_folder, "model.unfinished"), Path.Combine(_folder, "model"));
+        Directory.CreateDirectory(path); // killed before it had written its marker
+        using (var unfinished = UnfinishedFolder.Begin(path))
+        {
+            File.WriteAllText(Path.Combine(path, "config.json"), "{}");
+            Directory.CreateDirectory(Path.Combine(target, "in the way"));
+            Assert.ThrowsAny<IOException>(() => unfinished.MoveTo(target));
+            Assert.True(File.Exists(Path.Combine(path, ".models-random")), "ended here, it would leave a folder without its marker");
+            Directory.Delete(target, recursive: true);
+            unfinished.MoveTo(target);
+        }
+
+        Assert.False(Directory.Exists(path));
+        Assert.Equal(["config.json"], Directory.EnumerateFileSystemEntries(target).Select(Path.GetFileName));
+    }
+
     private string Write(string name, string family, ulong seed = 0)
     {
         var folder = Path.Combine(_folder, name);

@@ -68,6 +68,42 @@ public sealed class VisionFeatureCacheTests
         Assert.Equal((1, 1, 1L, 1L), (Value(first), second, cache.Misses, cache.Hits));
     }
 
+    [Fact]
+    public void Waiting_for_another_threads_picture_ends_when_it_is_cancelled()
+    {
+        using var cache = new VisionFeatureCache(BytesOfOne);
+        using var leaving = new CancellationTokenSource();
+        Exception? second = null;
+        var other = new Thread(() => second = Record.Exception(() => { cache.GetOrEncode("a", () => Features(2), leaving.Token).Dispose(); }));
+        using var first = cache.GetOrEncode("a", () =>
+        {
+            other.Start();
+            Assert.True(SpinWait.SpinUntil(() => other.ThreadState.HasFlag(ThreadState.WaitSleepJoin), TimeSpan.FromMinutes(1)), "the other thread does not wait");
+            leaving.Cancel();
+            Assert.True(other.Join(TimeSpan.FromMinutes(1)), "it waits for ever");
+            return Features(1);
+        });
+        Assert.IsType<OperationCanceledException>(second);
+        Assert.Equal((1, 1L), (cache.Count, cache.Misses));
+    }
+
+    [Fact]
+    public void Who_has_waited_for_long_computes_the_picture_itself_and_the_others_wait_for_that_one()
+    {
+        using var cache = new VisionFeatureCache(BytesOfOne, TimeSpan.FromMilliseconds(50));
+        float second = 0;
+        var other = new Thread(() => second = Get(cache, "a", 2));
+        using var first = cache.GetOrEncode("a", () =>
+        {
+            other.Start();
+            Assert.True(other.Join(TimeSpan.FromMinutes(1)), "it waits for ever");
+            return Features(1);
+        });
+        Assert.Equal((1, 2), (Value(first), second));
+        Assert.Equal(2, Get(cache, "a", 9));
+        Assert.Equal((1, 2L, 1L), (cache.Count, cache.Misses, cache.Hits));
+    }
+
     private static ImageFeatures Features(float value) => new(full([2, 2], value, dtype: ScalarType.Float32).DetachFromDisposeScope(), 1, 2);
 
     private static float Get(VisionFeatureCache cache, string hash, float value)

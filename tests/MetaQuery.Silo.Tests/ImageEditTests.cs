@@ -129,6 +129,15 @@ public sealed class ImageEditTests
     }
 
     [Fact]
+    public void A_picture_in_JSON_that_is_too_large_is_a_413_that_names_its_place()
+    {
+        string uri = "data:image/png;base64," + Convert.ToBase64String(new byte[Farm.PictureLimits.MaxBytes + 1]);
+        var refused = Assert.Throws<ApiException>(() => ImageDataUri.Read(uri, "images[1]"));
+        Assert.Equal((413, "images[1]", "too_large"), (refused.Status, refused.Body.Error.Param, refused.Body.Error.Code));
+        Assert.Equal("images[1] has 33554433 bytes; a picture may have 33554432", refused.Message);
+    }
+
+    [Fact]
     public async Task A_model_that_reads_no_pictures_says_so()
     {
         await using ToyServer server = await ToyServer.StartAsync();

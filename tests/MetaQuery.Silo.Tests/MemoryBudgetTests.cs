@@ -145,12 +145,25 @@ public sealed class MemoryBudgetTests : IDisposable
     public void A_budget_below_one_half_is_refused_with_what_it_needs()
     {
         var refused = Assert.Throws<JobSpecException>(() => LocalModel.Load(_model, "float32", memoryBudgetBytes: 100 << 20));
-        Assert.Contains("the half of the model that makes conditions needs about 0.25 GiB", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("the half of the model that makes conditions needs about 0.63 GiB", refused.Message, StringComparison.Ordinal);
         // a worker with one role needs one half
         MemoryNeed need = MemoryNeed.Of(_model, "float32");
         using LocalModel text = LocalModel.Load(_model, "float32", roles: WorkRoles.Mllm, memoryBudgetBytes: need.TextBytes);
         Assert.False(text.HoldsOneHalf);
         Assert.Equal(new HalfLoads(1, 0), text.Loads);
+    }
+
+    [Fact]
+    public void Pictures_features_and_the_condition_cache_are_part_of_what_is_needed()
+    {
+        const long Cache = 1L << 30;
+        MemoryNeed need = MemoryNeed.Of(_model, "float32"), cached = MemoryNeed.Of(_model, "float32", Cache);
+        // 256 MiB of the process, and for features 256 MiB that are cached and 128 MiB that are held
+        Assert.InRange(need.TextBytes, 640L << 20, 700L << 20);
+        Assert.InRange(need.ImageBytes, 256L << 20, 300L << 20);
+        Assert.Equal((need.TextBytes + Cache, need.ImageBytes + Cache, need.Bytes + Cache), (cached.TextBytes, cached.ImageBytes, cached.Bytes));
+        using LocalModel half = LocalModel.Load(_model, "float32", memoryBudgetBytes: need.Bytes, conditionCacheBytes: 1);
+        Assert.True(half.HoldsOneHalf);
     }
 
     private async Task<IReadOnlyDictionary<string, string>> RunAsync(LocalModel model, string name)

@@ -57,7 +57,7 @@ internal sealed class SamplingOptions
 
     public LoadedFarm Load(ParseResult result) => LoadedFarm.Load(
         InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1, DeviceOf(result),
-        result.GetValue(memoryBudget));
+        result.GetValue(memoryBudget), FarmOptions(result).CacheMemoryBytes);
 
     private string DeviceOf(ParseResult result) => result.GetValue(device)!;
 }

@@ -95,7 +95,8 @@ internal static class ServeCommand
             return;
         }
 
-        using var model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, device: options.Device, memoryBudgetBytes: options.MemoryBudgetBytes);
+        using var model = LocalModel.Load(
+            options.ModelFolder, options.Dtype, options.Threads, device: options.Device, memoryBudgetBytes: options.MemoryBudgetBytes, conditionCacheBytes: options.CacheMemoryBytes);
         await EmbeddedServer.RunAsync(model, options, urls => Listening(urls, $"{options.Slots} slots"), ServerLogs.Configure, stop);
 
         void Listening(IReadOnlyList<string> urls, string what) =>

@@ -54,7 +54,18 @@ internal static class Values
     };
 
     /// <summary>Where to compute; what there is on this machine is checked when the model is loaded.</summary>
-    public static Option<string> Device() => Text("--device", "cpu, cuda or cuda:1; part of what a picture's bits depend on.", LocalModel.Cpu, "DEVICE");
+    public static Option<string> Device() => new("--device")
+    {
+        Description = "cpu, cuda or cuda:1; part of what a picture's bits depend on.",
+        HelpName = "DEVICE",
+        DefaultValueFactory = _ => LocalModel.Cpu,
+        CustomParser = result => result.Tokens[0].Value switch
+        {
+            "cpu" or "cuda" => result.Tokens[0].Value,
+            ['c', 'u', 'd', 'a', ':', .. var ordinal] when int.TryParse(ordinal, NumberStyles.None, CultureInfo.InvariantCulture, out _) => result.Tokens[0].Value,
+            var other => Refuse<string>(result, $"--device {other}: must be cpu, cuda, or cuda: and a number, such as cuda:1"),
+        },
+    };
 
     public static Option<string> Text(string name, string description, string standard, string helpName) => new(name)
     {

@@ -29,10 +29,12 @@ public static class SiloServer
         await using IFarmBackbone backbone = await ConnectAsync(options, stop); // before seconds are spent on the model
         using LocalModel? model = options.WorkRoles == WorkRoles.None
             ? null
-            : LocalModel.Load(options.Serve.ModelFolder, options.Serve.Dtype, options.Serve.Threads, options.WorkRoles, options.Device, options.Serve.MemoryBudgetBytes);
+            : LocalModel.Load(
+                options.Serve.ModelFolder, options.Serve.Dtype, options.Serve.Threads, options.WorkRoles, options.Device, options.Serve.MemoryBudgetBytes,
+                options.Serve.CacheMemoryBytes);
         ModelDescription description = LocalModel.Describe(options.Serve.ModelFolder);
         using ChatService? chat = options.IsHead && options.Serve.ChatSlots is > 0 and var chatSlots
-            ? ChatService.Load(options.Serve.ModelFolder, description.Conditions.ModelRevision, options.Serve.Dtype, options.Serve.Threads, chatSlots)
+            ? ChatService.Load(options.Serve.ModelFolder, description.Conditions.ModelRevision, options.Serve.Dtype, options.Serve.Threads, chatSlots, options.Device)
             : null;
         await RunAsync(options with { Serve = HeadServing.WithChat(options.Serve, chat) }, backbone, model, description, joined, logging, stop);
     }

@@ -26,7 +26,7 @@ public static class RedisHead
         await using RedisFarm farm = await RedisFarm.ConnectAsync(redis, stop); // before seconds are spent on hashing the model
         ModelDescription model = LocalModel.Describe(options.ModelFolder);
         using ChatService? chat = options.ChatSlots is > 0 and var slots
-            ? ChatService.Load(options.ModelFolder, model.Conditions.ModelRevision, options.Dtype, options.Threads, slots)
+            ? ChatService.Load(options.ModelFolder, model.Conditions.ModelRevision, options.Dtype, options.Threads, slots, options.Device)
             : null;
         DataFolder folder = DataFolder.Take(options.DataFolder);
         RedisWorkFeed? feed = null;

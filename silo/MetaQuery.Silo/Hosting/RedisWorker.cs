@@ -55,7 +55,8 @@ public static class RedisWorker
         await using (farm)
         {
             await FindHeadAsync(options.Farm.DataFolder, drain);
-            using LocalModel model = LocalModel.Load(options.ModelFolder, options.Dtype, options.Threads, options.Roles, options.Device, options.MemoryBudgetBytes);
+            using LocalModel model = LocalModel.Load(
+                options.ModelFolder, options.Dtype, options.Threads, options.Roles, options.Device, options.MemoryBudgetBytes, options.CacheMemoryBytes);
             await using RedisWorkQueue queue = await farm.OpenQueueAsync(drain);
             using var host = new WorkerHost(model, queue, farm.CreateRegistry(), farm.CreateCache(options.CacheMemoryBytes), new WorkerOptions
             {

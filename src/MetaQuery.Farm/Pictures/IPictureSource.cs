@@ -26,6 +26,9 @@ internal interface IPictureKeeper
 /// <summary>A picture that a prompt names and that cannot be used: the prompt's samples are given up with this reason, the job goes on.</summary>
 public sealed class PictureException(string message, Exception? inner = null) : FarmException(message, inner)
 {
+    /// <summary>Whether its file is larger than <see cref="PictureLimits.MaxBytes"/>.</summary>
+    public bool IsTooLarge { get; init; }
+
     public override int ExitCode => ExitCodes.InvalidInput;
 }
 

@@ -3,8 +3,6 @@ namespace MetaQuery.Farm;
 /// <summary>Gets at pictures by the names that prompts give them.</summary>
 public static class PictureFiles
 {
-    private const int LinkLoop = 40; // ELOOP
-    private const int NoSuchDevice = 6; // ENXIO, of a socket
     private const string ShownData = "the data: URI";
 
     /// <summary>A name as a reason shows it: one line, never a whole data: URI.</summary>
@@ -53,13 +51,12 @@ public static class PictureFiles
         throw new PictureException($"{Shown(name)}: no picture of this name was uploaded; upload it along, or give it as a data: URI");
 
     /// <summary>Of one whose end was not read.</summary>
-    internal static PictureException TooLarge(string what) => new($"{what} has more than {PictureLimits.MaxBytes} bytes; a picture may have no more");
+    internal static PictureException TooLarge(string what) => new($"{what} has more than {PictureLimits.MaxBytes} bytes; a picture may have no more") { IsTooLarge = true };
 
-    internal static PictureException TooLarge(string what, long bytes) => new($"{what} has {bytes} bytes; a picture may have {PictureLimits.MaxBytes}");
+    internal static PictureException TooLarge(string what, long bytes) => new($"{what} has {bytes} bytes; a picture may have {PictureLimits.MaxBytes}") { IsTooLarge = true };
 
-    // A loop of links and a socket are the name's own fault; what is left passes: 5 EIO, 23 and 24 too many open files, 107 and 116 a mount that is gone.
-    internal static bool IsOutage(Exception exception) =>
-        exception is IOException and not (FileNotFoundException or DirectoryNotFoundException or PathTooLongException) and { HResult: not (LinkLoop or NoSuchDevice) };
+    // By errno: EIO, ENFILE and EMFILE, and of a mount that is gone ENOTCONN, ETIMEDOUT, EHOSTDOWN and ESTALE. All else is the picture's own fault.
+    internal static bool IsOutage(Exception exception) => exception is IOException { HResult: 5 or 23 or 24 or 107 or 110 or 112 or 116 };
 
     private static T Read<T>(string name, string folder, Func<FileStream, T> read)
     {

@@ -17,7 +17,7 @@ internal sealed class UnfinishedFolder : IDisposable
     public static UnfinishedFolder Begin(string path)
     {
         var marker = System.IO.Path.Combine(path, MarkerName);
-        if (Directory.Exists(path))
+        if (Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any()) // an empty one was left before it had its marker
         {
             if (!File.Exists(marker))
                 throw new PipelineException($"{path}: would be written to, but is there already and was not left by models random; move it away, or name another folder");
@@ -33,11 +33,11 @@ internal sealed class UnfinishedFolder : IDisposable
     /// <param name="folder">Not there, or empty.</param>
     public void MoveTo(string folder)
     {
-        File.Delete(_marker.Name);
         if (Directory.Exists(folder))
             Directory.Delete(folder);
         Directory.Move(Path, folder);
         _isDone = true;
+        File.Delete(System.IO.Path.Combine(folder, MarkerName)); // not before: a call that is killed leaves a marker, or a whole folder
     }
 
     public void Dispose()

@@ -135,6 +135,67 @@ public sealed unsafe class PackedWeightsTests
         Assert.True((tensor(Result(whole)) - expected).abs().max().item<double>() < 1e-6 + (5 * Math.Pow(9 * Channels, 1.5) * Math.Pow(2, -24)));
     }
 
+    /// <summary>What a processor without instructions for them does: an odd number of inputs, and rows that are one, few, and more than a block.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(23)]
+    [InlineData(247)]
+    public void Bfloat16_products_are_sums_in_float32_whose_bits_depend_on_their_row_alone(int rows)
+    {
+        const int Outputs = 143, Inputs = 517;
+        using var scope = NewDisposeScope();
+        var (x, weight, bias) = (randn(rows, Inputs).to(ScalarType.BFloat16), randn(Outputs, Inputs).to(ScalarType.BFloat16), randn(Outputs));
+        using var packed = new PackedWeights(weight, bias, KernelType.BFloat16, KernelFeatures.None);
+        float[] Product(int first, int count, int threads)
+        {
+            var result = new float[count * Outputs];
+            fixed (byte* input = x.bytes)
+            fixed (float* output = result)
+            {
+                packed.Multiply((ushort*)input + (first * Inputs), count, new MatmulTarget { Output = output }, threads);
+            }
+
+            return result;
+        }
+
+        var all = Product(0, rows, threads: 1);
+        Assert.Equal(all, Product(0, rows, threads: 2));
+        foreach (var row in new[] { 0, rows / 2, rows - 1 })
+            Assert.Equal(all[(row * Outputs)..((row + 1) * Outputs)], Product(row, 1, threads: 1));
+        var expected = nn.functional.linear(x.to(ScalarType.Float64), weight.to(ScalarType.Float64), bias.to(ScalarType.Float64)).reshape(-1);
+        Assert.True((tensor(all) - expected).abs().max().item<double>() < 1e-6 + (5 * Math.Pow(Inputs, 1.5) * Math.Pow(2, -24)));
+    }
+
+    [Fact]
+    public void A_bfloat16_convolution_is_a_sum_in_float32_whose_bits_depend_on_its_row_alone()
+    {
+        const int Channels = 75, Outputs = 143, Height = 5, Width = 29; // 225 inputs of a row of taps
+        using var scope = NewDisposeScope();
+        var weight = randn(Outputs, Channels, 3, 3).to(ScalarType.BFloat16);
+        using var packed = new PackedConvolution(weight, null, KernelType.BFloat16, KernelFeatures.None);
+        var padded = nn.functional.pad(randn(Height, Width, Channels), [0, 0, 1, 1, 1, 1]).to(ScalarType.BFloat16).contiguous();
+        float[] Result(int first, int height, int threads)
+        {
+            var result = new float[height * Width * Outputs];
+            fixed (byte* input = padded.bytes)
+            fixed (float* output = result)
+            {
+                var from = (ushort*)input + (first * (Width + 2) * Channels);
+                packed.Run(
+                    new ConvolutionTarget { Padded = from, Height = height, Width = Width, Output = output, RowStride = Width * Outputs, PixelStride = Outputs }, threads);
+            }
+
+            return result;
+        }
+
+        var all = Result(0, Height, threads: 1);
+        Assert.Equal(all, Result(0, Height, threads: 2));
+        Assert.Equal(all[(2 * Width * Outputs)..(3 * Width * Outputs)], Result(2, 1, threads: 1));
+        var expected = nn.functional.conv2d(
+            padded.permute(2, 0, 1).unsqueeze(0).to(ScalarType.Float64), weight.to(ScalarType.Float64)).squeeze(0).permute(1, 2, 0).reshape(-1);
+        Assert.True((tensor(all) - expected).abs().max().item<double>() < 1e-6 + (5 * Math.Pow(9 * Channels, 1.5) * Math.Pow(2, -24)));
+    }
+
     [Fact]
     public void A_row_has_the_same_bits_whatever_the_number_of_rows_and_threads()
     {

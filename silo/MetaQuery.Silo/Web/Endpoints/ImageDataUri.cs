@@ -22,7 +22,7 @@ internal static class ImageDataUri
         }
         catch (PictureException exception)
         {
-            throw ApiException.Invalid(name, exception.Message, "invalid_image_url");
+            throw exception.IsTooLarge ? new ApiException(413, exception.Message, name, "too_large") : ApiException.Invalid(name, exception.Message, "invalid_image_url");
         }
     }
 }

@@ -96,11 +96,6 @@ internal static class ImageEdits
     {
         try
         {
-            if (file.Length > PictureLimits.MaxBytes)
-            {
-                throw RequestBody.TooLarge(PictureLimits.MaxBytes);
-            }
-
             ImageDecoder.IdentifyStill(file, PictureLimits.MaxPixels);
             return file;
         }
