@@ -30,7 +30,9 @@ public sealed partial class StopTests : IDisposable
     [InlineData(Terminate, "faults.jsonl")] // in the middle of the faults
     public async Task A_stopped_series_leaves_no_process_and_no_mounted_disk(int signal, string stage)
     {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "MetaQuery.Chaos.dll"), "--faults", "14", "--prompts", "4", "--steps", "2", "--out", Path.Combine(_folder, "out")])
+        var start = new ProcessStartInfo(
+            "env", // whoever runs the tests in the background or under nohup has these two ignored, which children inherit
+            ["--default-signal=INT,HUP", "dotnet", Path.Combine(AppContext.BaseDirectory, "MetaQuery.Chaos.dll"), "--faults", "14", "--prompts", "4", "--steps", "2", "--out", Path.Combine(_folder, "out")])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -14,7 +14,9 @@ internal sealed partial class CliProcess : IDisposable
 
     private CliProcess(IEnumerable<string> arguments, string? input, IReadOnlyDictionary<string, string>? environment)
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardError = true, RedirectStandardOutput = true, RedirectStandardInput = true, UseShellExecute = false };
+        var start = new ProcessStartInfo("env") { RedirectStandardError = true, RedirectStandardOutput = true, RedirectStandardInput = true, UseShellExecute = false };
+        start.ArgumentList.Add("--default-signal=INT"); // whoever runs the tests in the background has it ignored, which children inherit
+        start.ArgumentList.Add("dotnet");
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "metaquery.dll"));
         foreach (var argument in arguments)
         {
