@@ -12,9 +12,6 @@ internal sealed class LoadedFarm : IDisposable
 
     public EmbeddedFarm Embedded { get; }
 
-    /// <summary>What <see cref="Load"/> would load.</summary>
-    public static ModelDescription Describe(string folder, string dtype) => LocalModel.Describe(folder, dtype);
-
     /// <param name="dtype">float32, bfloat16, or null for the faster on this machine and device.</param>
     /// <param name="threads">Threads of each slot.</param>
     /// <param name="device">cpu, cuda or cuda:1.</param>

@@ -109,7 +109,7 @@ public sealed class CheckpointLayoutTests
             var table = checkpoint.Keys.Single(key => key.EndsWith("embed_tokens.weight", StringComparison.Ordinal));
             var vocabulary = (int)checkpoint.Describe(table).Shape[0] - 10;
             using var scope = NewDisposeScope();
-            using var grown = new Changed(checkpoint.WithPrefix("model.mllm_backbone."), table["model.mllm_backbone.".Length..], rows => rows.narrow(0, 0, vocabulary).mul(1.25));
+            using var grown = new ChangedWeights(checkpoint.WithPrefix("model.mllm_backbone."), key => key == table["model.mllm_backbone.".Length..], rows => rows.narrow(0, 0, vocabulary).mul(1.25));
             CheckpointWriter.Write(Path.Combine(decayed.Path, "mllm", "model.safetensors"), CheckpointWriter.All(grown, ""));
         }
 
@@ -137,23 +137,5 @@ public sealed class CheckpointLayoutTests
         File.WriteAllText(Path.Combine(tuned.Path, "mllm", "model.safetensors"), "never read");
         tuned.Configure(config => config.Remove("modules_to_freeze"));
         Assert.Equal(expected, tuned.Make().Condition);
-    }
-
-    /// <summary>A source of which one tensor is another.</summary>
-    private sealed class Changed(WeightSource source, string changed, Func<Tensor, Tensor> change) : WeightSource
-    {
-        public override string Path => source.Path;
-
-        public override IReadOnlyCollection<string> Keys => source.Keys;
-
-        public override bool Contains(string key) => source.Contains(key);
-
-        public override WeightInfo Describe(string key) => source.Describe(key);
-
-        public override Tensor Load(string key, ScalarType? dtype = null)
-        {
-            var tensor = source.Load(key, dtype);
-            return key == changed ? change(tensor) : tensor;
-        }
     }
 }

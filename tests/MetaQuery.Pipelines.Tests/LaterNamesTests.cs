@@ -84,7 +84,12 @@ public sealed class LaterNamesTests : IDisposable
             var (mllm, own) = (sources[0], sources[1]);
             var rows = own.Keys.Single(key => key.EndsWith("new_rows", StringComparison.Ordinal));
             var table = mllm.Keys.Single(key => key.EndsWith("embed_tokens.weight", StringComparison.Ordinal));
-            using var grown = new Grown(mllm, table, own, rows);
+            using var grown = new ChangedWeights(
+                mllm, key => key == table, tensor =>
+                {
+                    using var more = own.Load(rows, tensor.dtype); // another file's rows behind its own
+                    return cat([tensor, more], 0);
+                });
             CheckpointWriter.Write(Path.Combine(folder, "new"),
             [
                 .. CheckpointWriter.All(grown, "", ScalarType.BFloat16).Select(entry => entry with { Key = Backbone + (isLater ? Later(entry.Key) : entry.Key) }),
@@ -125,27 +130,5 @@ public sealed class LaterNamesTests : IDisposable
         var answer = string.Concat(session.Ask("What is this?", [image]));
         Assert.NotEmpty(answer);
         return (Convert.ToHexString(branches[2]), Convert.ToHexString(made.Pixels), answer);
-    }
-
-    /// <summary>A language model whose table has another file's rows behind its own.</summary>
-    private sealed class Grown(WeightSource source, string table, WeightSource own, string rows) : WeightSource
-    {
-        public override string Path => source.Path;
-
-        public override IReadOnlyCollection<string> Keys => source.Keys;
-
-        public override bool Contains(string key) => source.Contains(key);
-
-        public override WeightInfo Describe(string key) => source.Describe(key);
-
-        public override Tensor Load(string key, ScalarType? dtype = null)
-        {
-            var tensor = source.Load(key, dtype);
-            if (key != table)
-                return tensor;
-            using (tensor)
-            using (var more = own.Load(rows, dtype))
-                return cat([tensor, more], 0);
-        }
     }
 }

@@ -95,11 +95,7 @@ public sealed class LostAnswerTests
         await using var proxy = new LossyProxy(redis.Port, oneIn: 1, seed: 0);
         await using var farm = new TestFarm(redis, TimeSpan.FromMilliseconds(400), TimeSpan.FromSeconds(patienceSeconds)) { Address = proxy.Address };
         RedisWorkFeed head = await farm.HeadAsync();
-        RedisWorkQueue worker = await farm.WorkerAsync();
-        await head.FeedAsync(Lane, Denoises(20), None);
-        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("dead", most: 20), None);
-        long start = TimeProvider.System.GetTimestamp();
-        await UntilAsync(async () => { await head.ReceiveAsync(1, TimeSpan.Zero, None); return TimeProvider.System.GetElapsedTime(start) > TimeSpan.FromSeconds(1); }, "idle");
+        IReadOnlyList<Lease> leases = await LeaseToTheDeadAsync(farm, head);
         proxy.LoseAnswerTo = "answer:";
         var back = new List<string>();
         await UntilAsync(
@@ -129,11 +125,7 @@ public sealed class LostAnswerTests
         await using var proxy = new LossyProxy(redis.Port, oneIn: 1, seed: 0);
         await using var farm = new TestFarm(redis, TimeSpan.FromMilliseconds(400), TimeSpan.FromSeconds(0.001)) { Address = proxy.Address };
         RedisWorkFeed head = await farm.HeadAsync();
-        RedisWorkQueue worker = await farm.WorkerAsync();
-        await head.FeedAsync(Lane, Denoises(20), None);
-        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("dead", most: 20), None);
-        long start = TimeProvider.System.GetTimestamp();
-        await UntilAsync(async () => { await head.ReceiveAsync(1, TimeSpan.Zero, None); return TimeProvider.System.GetElapsedTime(start) > TimeSpan.FromSeconds(1); }, "idle");
+        IReadOnlyList<Lease> leases = await LeaseToTheDeadAsync(farm, head);
         proxy.LoseAnswerTo = "answer:";
         var back = new List<string>();
         await UntilAsync(
@@ -209,5 +201,16 @@ public sealed class LostAnswerTests
             "received");
         Assert.Equal([1L, 2L], received.Select(report => Assert.IsType<DenoisedOutcome>(report.Outcome).Sample.Position));
         Assert.Empty(Directory.GetFiles(farm.Inbox));
+    }
+
+    // Twenty items of a worker that is silent for longer than its lease of 400 ms.
+    private static async Task<IReadOnlyList<Lease>> LeaseToTheDeadAsync(TestFarm farm, RedisWorkFeed head)
+    {
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        await head.FeedAsync(Lane, Denoises(20), None);
+        IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("dead", most: 20), None);
+        long start = TimeProvider.System.GetTimestamp();
+        await UntilAsync(async () => { await head.ReceiveAsync(1, TimeSpan.Zero, None); return TimeProvider.System.GetElapsedTime(start) > TimeSpan.FromSeconds(1); }, "idle");
+        return leases;
     }
 }

@@ -53,7 +53,7 @@ internal sealed class SamplingOptions
 
     /// <summary>The model without its weights: what a plan needs.</summary>
     public ModelDescription Describe(ParseResult result) =>
-        LoadedFarm.Describe(InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype) ?? LocalModel.DefaultDtype(DeviceOf(result)));
+        LocalModel.Describe(InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype) ?? LocalModel.DefaultDtype(DeviceOf(result)));
 
     public LoadedFarm Load(ParseResult result) => LoadedFarm.Load(
         InstalledModels.Find(result.GetValue(model) ?? InstalledModels.Default), result.GetValue(dtype), result.GetValue(threads) ?? 1, DeviceOf(result),
