@@ -177,7 +177,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
             farm.CheckAlive();
             orphans = [.. farm.View.FindOrphans([.. farm.Workers.Select(worker => worker.Id)]), .. OutputCheck.FindLeftovers(farm.Disk.DataFolder)];
         }
-        while (orphans.Count > 0 && clock.Elapsed < options.Lease * 10);
+        while (orphans.Count > 0 && clock.Elapsed < options.Tidying);
         return orphans;
     }
 

@@ -104,26 +104,75 @@ public sealed class HeadMoveTests(Cluster cluster) : IClassFixture<Cluster>
         Assert.Equal(("completed", 3L), (ended.State, ended.Counts.Written));
     }
 
+    [Fact]
+    public async Task A_ticket_of_a_job_that_ended_when_nobody_could_say_so_goes_with_its_next_reminder_also_on_a_silo_that_the_head_has_left()
+    {
+        using var folder = new Workspace();
+        using RealRedis redis = RealRedis.With();
+        var soon = new MembershipTimes { Reminder = TimeSpan.FromSeconds(3) };
+        await using ToySilo first = await ToySilo.StartAsync(redis, folder["data"], membership: soon);
+        await using ClusterConnection connection = await ClusterConnection.OpenAsync(RedisOptions.Parse(redis.Address), CancellationToken.None);
+        IHeadGrain head = connection.Grains.GetGrain<IHeadGrain>(0);
+        Job job = await first.Client.CreateJobAsync(new JobRequest { Prompts = ["ended"] });
+        await Until.Async(() => first.Client.GetJobAsync(job.Id), seen => seen.State == "completed", "the end of the job");
+        var grain = connection.Grains.GetGrain<IJobGrain>(job.Id);
+        await Until.Async(grain.GetTicketAsync, ticket => ticket is null, "the job's end to be told");
+        await using ToySilo second = await ToySilo.StartAsync(redis, folder["data"], membership: soon);
+        HeadStanding moved = await MoveAsync(head, [first, second], second);
+        await Task.WhenAll(new[] { first, second }.Select(silo => Until.Async(() => Task.FromResult(silo.Whereabouts.Silo), at => second.Address.Equals(at), "the silo to hear of the move")));
+
+        // a word of the head before, under way for long; the grain is still where that head was
+        await grain.AdoptAsync(new JobTicket(job.Id, Cluster.Tenant, "ended", JobPriority.Bulk, JobState.Running, Prompts: 1, Images: 1, first.Id, moved.Epoch - 1, DateTimeOffset.UnixEpoch));
+        Assert.Equal(first.Address, await connection.Grains.GetGrain<IManagementGrain>(0).GetActivationAddress(grain));
+        Assert.NotNull(await grain.GetTicketAsync());
+        await Until.Async(grain.GetTicketAsync, ticket => ticket is null, "the reminders to follow the head and to take the ticket away", TimeSpan.FromMinutes(1));
+    }
+
+    [Fact]
+    public async Task A_head_that_takes_over_takes_away_the_tickets_of_jobs_whose_end_the_one_before_did_not_tell()
+    {
+        Job job = await cluster.Silos[0].Client.CreateJobAsync(new JobRequest { Prompts = ["untold"] });
+        await cluster.EndOfAsync(job.Id);
+        HeadStanding before = await StandingAsync();
+        var grain = cluster.Grains.GetGrain<IJobGrain>(job.Id);
+        await Until.Async(grain.GetTicketAsync, ticket => ticket is null, "the job's end to be told");
+        await grain.AdoptAsync(new JobTicket(job.Id, Cluster.Tenant, "ended", JobPriority.Bulk, JobState.Running, Prompts: 1, Images: 1, before.Silo, before.Epoch, DateTimeOffset.UnixEpoch));
+        Assert.NotNull(await grain.GetTicketAsync());
+        await MoveAsync(await cluster.NotTheHeadAsync());
+        await Until.Async(grain.GetTicketAsync, ticket => ticket is null, "the ticket to go before its reminder fires, after a minute", TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task Jobs_that_end_while_their_grains_are_being_told_that_they_begin_leave_no_ticket()
+    {
+        Job[] jobs = await Task.WhenAll(Enumerable.Range(0, 60).Select(i => cluster.Silos[i % 3].Client.CreateJobAsync(new JobRequest { Prompts = [$"short {i}"], Steps = 1 })));
+        await Task.WhenAll(jobs.Select(job => cluster.EndOfAsync(job.Id)));
+        await Task.WhenAll(jobs.Select(job => Until.Async(
+            cluster.Grains.GetGrain<IJobGrain>(job.Id).GetTicketAsync, ticket => ticket is null, "the ticket to go before its reminder fires, after a minute", TimeSpan.FromSeconds(30))));
+    }
+
     private IHeadGrain Grain => cluster.Grains.GetGrain<IHeadGrain>(0);
 
     private Task<HeadStanding> StandingAsync() => Until.Async(Grain.EnsureAsync, standing => standing.IsRunning, "a head");
 
+    private Task<HeadStanding> MoveAsync(ToySilo silo) => MoveAsync(Grain, cluster.Silos, silo);
+
     /// <summary>The cluster loses the grain's activation, and places the next one as if the head had been seen on this silo.</summary>
-    private async Task<HeadStanding> MoveAsync(ToySilo silo)
+    private static async Task<HeadStanding> MoveAsync(IHeadGrain head, IEnumerable<ToySilo> silos, ToySilo silo)
     {
         var word = new HeadStanding(silo.Id, IsRunning: true, IsReady: true, Reason: null, Epoch: 0);
         await Until.Async(
             async () =>
             {
-                foreach (ToySilo each in cluster.Silos)
+                foreach (ToySilo each in silos)
                 {
                     each.Whereabouts.Hear(word);
                 }
 
-                await Grain.Cast<IGrainManagementExtension>().DeactivateOnIdle();
-                return await Grain.EnsureAsync();
+                await head.Cast<IGrainManagementExtension>().DeactivateOnIdle();
+                return await head.EnsureAsync();
             },
             standing => standing.Silo == silo.Id, $"the head's grain on {silo.Id}");
-        return await Until.Async(Grain.EnsureAsync, standing => standing.IsRunning && standing.Silo == silo.Id, $"the head on {silo.Id}");
+        return await Until.Async(head.EnsureAsync, standing => standing.IsRunning && standing.Silo == silo.Id, $"the head on {silo.Id}");
     }
 }

@@ -7,7 +7,7 @@ namespace MetaQuery.Orleans;
 /// <param name="IsRunning">Whether it answers.</param>
 /// <param name="IsReady">Whether jobs are worked on.</param>
 /// <param name="Reason">One line where it is not.</param>
-/// <param name="Epoch">Grows with every head: the second of the silo's start and a count.</param>
+/// <param name="Epoch">Of the head, the data folder's count: each head has a greater one than the head before.</param>
 [GenerateSerializer]
 [Alias("mq.HeadStanding")]
 [Immutable]

@@ -34,16 +34,15 @@ internal sealed class JobGrain(
             return;
         }
 
-        if (next != state.State.Ticket)
-        {
-            state.State.Ticket = next;
-            await state.WriteStateAsync();
-        }
-
-        if (!_hasReminder)
+        if (!_hasReminder) // first: a silo that dies in between leaves no ticket that nothing would ever look at
         {
             await reminders.RegisterOrUpdateReminder(GrainContext.GrainId, ReminderName, times.Reminder, times.Reminder);
             _hasReminder = true;
+        }
+
+        if (next != state.State.Ticket)
+        {
+            await state.ReplaceAsync(new JobGrainState { Ticket = next });
         }
     });
 
@@ -51,13 +50,14 @@ internal sealed class JobGrain(
 
     public Task<JobTicket?> GetTicketAsync() => Task.FromResult(state.State.Ticket);
 
-    /// <summary>The job goes on though its silo is dead: whatever silo this fires on asks for a head.</summary>
+    /// <summary>The job goes on though its silo is dead: whatever silo this fires on asks for a head. Where the job has ended and nobody said so, its ticket goes.</summary>
     public async Task ReceiveReminder(string reminderName, TickStatus status)
     {
         _hasReminder = true;
         if (!heads.IsRunning)
         {
             await GrainFactory.GetGrain<IHeadGrain>(0).EnsureAsync();
+            MigrateOnIdle(); // to the head, so that the next one finds it: the head before may have died with the word that the job has ended
             return;
         }
 

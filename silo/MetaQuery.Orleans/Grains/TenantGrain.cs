@@ -27,8 +27,7 @@ internal sealed class TenantGrain([PersistentState("tenant", FarmStorage.Name)] 
             throw new JobSpecException($"tenant {this.GetPrimaryKeyString()}: weight {set.Weight}, {set.MaxQueuedImages} queued, {set.ImagesPerDay} a day; expected a weight above 0 and no negative number");
         }
 
-        state.State.Rules = rules;
-        await state.WriteStateAsync();
+        await state.ReplaceAsync(new TenantGrainState { Rules = rules });
         await Head.SetRulesAsync(this.GetPrimaryKeyString(), rules);
     }
 }

@@ -9,17 +9,24 @@ internal sealed partial class HeadHost
     private const int MostJobs = 100_000;
     private static readonly TimeSpan TellEvery = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan SweepEvery = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan UntoldFor = TimeSpan.FromMinutes(2); // an end before that had its reminder
     private static readonly JobState[] Unfinished = [.. Enum.GetValues<JobState>().Where(state => !JobLifecycle.IsFinal(state))];
+    private static readonly JobState[] Final = [.. Enum.GetValues<JobState>().Where(JobLifecycle.IsFinal)];
 
     private async Task TellAsync(Running running)
     {
-        var told = new Dictionary<string, JobState>(StringComparer.Ordinal);
+        Dictionary<string, JobState> told = await ToldBeforeAsync(running.Head);
         bool hasRules = false;
         string? complaint = null;
         while (!running.Stop.IsCancellationRequested)
         {
             try
             {
+                while (running.Adopted.TryDequeue(out JobView? adopted))
+                {
+                    told[adopted.Id] = adopted.State;
+                }
+
                 JobPage page = await running.Head.ListAsync(new JobQuery(null, MostJobs, States: Unfinished), CancellationToken.None);
                 if (!hasRules)
                 {
@@ -43,6 +50,14 @@ internal sealed partial class HeadHost
 
             await Task.Delay(TellEvery, running.Stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
+    }
+
+    /// <returns>Jobs whose end the head before, if it died then, told nobody: as if they had been told to run.</returns>
+    private static async Task<Dictionary<string, JobState>> ToldBeforeAsync(FarmHead head)
+    {
+        DateTimeOffset since = TimeProvider.System.GetUtcNow() - UntoldFor;
+        JobPage ended = await head.ListAsync(new JobQuery(null, MostJobs, States: Final), CancellationToken.None);
+        return ended.Jobs.Where(job => job.FinishedAt >= since).ToDictionary(job => job.Id, _ => JobState.Running, StringComparer.Ordinal);
     }
 
     private async Task TellAsync(Running running, JobPage page, Dictionary<string, JobState> told)

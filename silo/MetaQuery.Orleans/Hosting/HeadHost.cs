@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using MetaQuery.Data;
 using MetaQuery.Farm;
 using Microsoft.Extensions.Logging;
@@ -145,7 +146,14 @@ internal sealed partial class HeadHost : IAsyncDisposable
         JobView job = await here.Head.SubmitAsync(opened, CancellationToken.None);
         if (job.Kind == JobKind.DataSet) // the answer to a request dies with whoever waits for it
         {
-            await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, here.Epoch));
+            try
+            {
+                await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, here.Epoch));
+            }
+            finally
+            {
+                here.Adopted.Enqueue(job); // after the call, for the job may have ended in the meantime
+            }
         }
 
         return job;
@@ -274,6 +282,9 @@ internal sealed partial class HeadHost : IAsyncDisposable
 
     private sealed record Running(FarmHead Head, IWorkFeed Feed, long Epoch, CancellationToken Stop) : IAsyncDisposable
     {
+        /// <summary>Jobs whose grains were told as they were submitted, and that <see cref="TellAsync(Running)"/> has not heard of.</summary>
+        public ConcurrentQueue<JobView> Adopted { get; } = new();
+
         public async ValueTask DisposeAsync()
         {
             await Head.DisposeAsync();
