@@ -157,7 +157,7 @@ public sealed class HeadMoveTests(Cluster cluster) : IClassFixture<Cluster>
 
     private Task<HeadStanding> MoveAsync(ToySilo silo) => MoveAsync(Grain, cluster.Silos, silo);
 
-    /// <summary>The cluster loses the grain's activation, and places the next one as if the head had been seen on this silo.</summary>
+    /// <summary>The grain leaves its silo for this one, as if the head had been seen there. (Were it only lost, a call that arrives where it was would mostly have it made there again.)</summary>
     private static async Task<HeadStanding> MoveAsync(IHeadGrain head, IEnumerable<ToySilo> silos, ToySilo silo)
     {
         var word = new HeadStanding(silo.Id, IsRunning: true, IsReady: true, Reason: null, Epoch: 0);
@@ -169,7 +169,7 @@ public sealed class HeadMoveTests(Cluster cluster) : IClassFixture<Cluster>
                     each.Whereabouts.Hear(word);
                 }
 
-                await head.Cast<IGrainManagementExtension>().DeactivateOnIdle();
+                await head.Cast<IGrainManagementExtension>().MigrateOnIdle();
                 return await head.EnsureAsync();
             },
             standing => standing.Silo == silo.Id, $"the head's grain on {silo.Id}");
