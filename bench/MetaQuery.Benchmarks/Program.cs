@@ -1,6 +1,8 @@
 using System.CommandLine;
 using MetaQuery.Benchmarks;
+#if ORLEANS
 using MetaQuery.Benchmarks.Cluster;
+#endif
 using MetaQuery.Benchmarks.Farm;
 using MetaQuery.Benchmarks.Scale;
 using MetaQuery.Kernels;
@@ -63,12 +65,14 @@ farm.Options.Add(json);
 farm.Options.Add(farmParts);
 farm.SetAction(parsed => Print(() => FarmSuite.RunAsync(parsed.GetValue(farmParts) ?? []).GetAwaiter().GetResult(), parsed.GetValue(json)));
 root.Subcommands.Add(farm);
+#if ORLEANS
 var orleans = new Command("orleans", "A cluster of three silos on this machine: calls, fail-over, draining, a job through thirty kills.");
 var orleansParts = new Option<string[]>("--only") { Description = "The parts to measure: calls, failover, drain, kills.", AllowMultipleArgumentsPerToken = true };
 orleans.Options.Add(json);
 orleans.Options.Add(orleansParts);
 orleans.SetAction(parsed => Print(() => OrleansSuite.RunAsync(parsed.GetValue(orleansParts) ?? []).GetAwaiter().GetResult(), parsed.GetValue(json)));
 root.Subcommands.Add(orleans);
+#endif
 root.SetAction(parsed =>
 {
     var chosen = parsed.GetValue(dtype)!;

@@ -3,6 +3,9 @@ namespace MetaQuery.Chaos;
 /// <summary>What is run, and how long its faults are.</summary>
 internal sealed record ChaosOptions
 {
+    /// <summary>After so long without a word a silo is dead to the others (docs/orleans.md, "Why these times").</summary>
+    private static readonly TimeSpan SiloDeath = TimeSpan.FromSeconds(9);
+
     /// <summary>Faults of one run.</summary>
     public required int Faults { get; init; }
 
@@ -37,6 +40,9 @@ internal sealed record ChaosOptions
 
     /// <summary>Pauses and silences: beyond the lease by a tenth to its whole length.</summary>
     public TimeSpan BeyondLease(double share) => Lease * (1.1 + (0.9 * share));
+
+    /// <summary>Pauses of a process: of a silo up to twice the time after which the others hold it for dead, so that some wake up in a cluster that has gone on without them.</summary>
+    public TimeSpan OfPause(double share) => Silos > 0 ? BeyondLease(0) + (SiloDeath * 2 * share) : BeyondLease(share);
 
     /// <summary>How long a disk stays full or slow.</summary>
     public TimeSpan OfDisk(double share) => TimeSpan.FromSeconds(1 + (3 * share));

@@ -95,7 +95,7 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
                 break;
             case FaultKind.Pause:
                 farm.ProcessOf(fault.Target)!.Pause();
-                await Task.Delay(options.BeyondLease(fault.Share), stop);
+                await Task.Delay(options.OfPause(fault.Share), stop);
                 farm.ProcessOf(fault.Target)!.Continue();
                 break;
             case FaultKind.FullDisk:

@@ -9,8 +9,18 @@ namespace MetaQuery.Cli.Commands;
 /// <summary><c>silo</c>: becomes a silo of a cluster, and shows and steers a cluster's silos as their server sees them.</summary>
 internal static class SiloCommand
 {
-    public static Command Create() =>
-        SiloRun.AddTo(new Command("silo", "Run a silo of a cluster (SIGTERM drains), or look at a cluster's silos.") { CreateList(), CreateDrain(), CreateScale() });
+    public static Command Create()
+    {
+        var command = new Command("silo", "Run a silo of a cluster (SIGTERM drains), or look at a cluster's silos.") { CreateList(), CreateDrain(), CreateScale() };
+#if ORLEANS
+        SiloRun.AddTo(command);
+#else
+        command.TreatUnmatchedTokensAsErrors = false; // whatever a silo would have been told
+        command.SetAction((Func<ParseResult, int>)(_ => throw new UsageException(
+            "this build has no cluster, since the packages of Microsoft.Orleans did not restore where it was made; build it where they do, or take serve --redis with worker (docs/redis.md)")));
+#endif
+        return command;
+    }
 
     private static Command CreateList()
     {
