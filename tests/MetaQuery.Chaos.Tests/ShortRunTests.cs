@@ -15,7 +15,7 @@ public sealed class ShortRunTests(ITestOutputHelper output) : IDisposable
         var log = new ChaosLog(Path.Combine(_folder, "faults.jsonl"), new Watcher(output));
         ChaosOutcome outcome = await ChaosSeries.ExecuteAsync(
             20,
-            new ChaosOptions { Faults = 20, Seed = 20251122, Lease = TimeSpan.FromSeconds(2), Prompts = 8, Steps = 8 },
+            new ChaosOptions { Faults = 20, Seed = 20251122, Lease = TimeSpan.FromSeconds(2), Prompts = 4, Steps = 2 },
             Path.Combine(_folder, "run"),
             log,
             CancellationToken.None);
@@ -41,8 +41,8 @@ public sealed class ShortRunTests(ITestOutputHelper output) : IDisposable
                 Seed = 20261130,
                 Silos = 3,
                 Lease = TimeSpan.FromSeconds(2),
-                Prompts = 8,
-                Steps = 8,
+                Prompts = 4,
+                Steps = 2,
             },
             Path.Combine(_folder, "run"),
             log,

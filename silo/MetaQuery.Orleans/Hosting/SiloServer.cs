@@ -86,12 +86,16 @@ public static class SiloServer
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true, ApplicationName = "MetaQuery.Orleans" });
         logging?.Invoke(builder.Logging);
         builder.Logging.AddFilter("Orleans", LogLevel.Warning);
-        foreach (string noise in (string[])["Orleans.Runtime.Silo", "Orleans.Runtime.Scheduler", "Orleans.Runtime.Watchdog", "Orleans.Runtime.CallbackData", "Orleans.Messaging", "Polly"])
+        foreach (string noise in (string[])["Orleans.Runtime.Silo", "Orleans.Runtime.Scheduler", "Orleans.Runtime.Watchdog", "Orleans.Runtime.CallbackData", "Orleans.Runtime.Messaging.ConnectionManager"])
         {
-            builder.Logging.AddFilter(noise, LogLevel.Error); // what is slow on a busy machine; who called is told by the call's own failure
+            builder.Logging.AddFilter(noise, LogLevel.Error); // what is slow on a busy machine, and each try to reach a silo that is gone: its missed probes are told
         }
 
-        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical); // told in one line by whoever runs the silo
+        foreach (string echo in (string[])["Orleans.Messaging", "Polly", "Microsoft.Extensions.Hosting.Internal.Host"])
+        {
+            builder.Logging.AddFilter(echo, LogLevel.Critical); // told by the failure of the call itself, and in one line by whoever runs the silo
+        }
+
         builder.Services.AddSingleton<IHostLifetime, QuietLifetime>(); // signals are the command line's
         builder.UseOrleans(silo =>
         {
