@@ -35,8 +35,8 @@ internal sealed record ChaosOptions
     /// <summary>Longest time from a fault's end to the next image, and from the last fault to the end of all jobs.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromMinutes(3);
 
-    /// <summary>Longest time from the end of all jobs until nothing of them is left in Redis and in the inbox: of a cluster, longer than the minute after which a reminder takes away what a head that died did not.</summary>
-    public TimeSpan Tidying => Silos > 0 ? (Lease * 10) + TimeSpan.FromMinutes(1) : Lease * 10;
+    /// <summary>Longest time from the end of all jobs until nothing of them is left in Redis and in the inbox: of a cluster, longer than two of the minutely reminders that take away what a head that died did not: the first may only follow the head.</summary>
+    public TimeSpan Tidying => Silos > 0 ? (Lease * 10) + TimeSpan.FromMinutes(2) : Lease * 10;
 
     /// <summary>Pauses and silences: beyond the lease by a tenth to its whole length.</summary>
     public TimeSpan BeyondLease(double share) => Lease * (1.1 + (0.9 * share));

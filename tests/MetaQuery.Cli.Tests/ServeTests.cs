@@ -67,6 +67,9 @@ public class ServeTests
     [InlineData("there is no key key_1", "keys", "revoke", "key_1")]
     [InlineData("cannot be a name", "keys", "add", "--tenant", "a b")]
     [InlineData("worker: --redis HOST:PORT is missing", "worker")]
+#if ORLEANS
+    [InlineData("without --redis this is the only silo, and needs the role head", "silo", "--roles", "dit")]
+#endif
     public void A_wrong_command_line_of_the_farm_is_one_line_and_exit_code_2(string expected, params string[] arguments)
     {
         using var folder = new TemporaryFolder();

@@ -144,7 +144,8 @@ public sealed class ClusterTests(Cluster cluster) : IClassFixture<Cluster>
     public async Task A_slot_of_a_process_that_is_gone_is_nowhere()
     {
         string key = new SlotKey(SiloAddress.New(cluster.Silos[0].Address.Endpoint, 1), 0).ToString();
-        await Assert.ThrowsAnyAsync<Exception>(() => cluster.Grains.GetGrain<IDitGrain>(key).GetAsync());
+        Exception nowhere = await Assert.ThrowsAnyAsync<Exception>(() => cluster.Grains.GetGrain<IDitGrain>(key).GetAsync());
+        Assert.Contains("belongs to no silo of the cluster", nowhere.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using MetaQuery.Chaos;
+using MetaQuery.Client;
 using MetaQuery.Farm;
 using MetaQuery.Farm.Tests.Doubles;
 using MetaQuery.Orleans.Tests.Doubles;
@@ -84,10 +85,10 @@ public sealed class DataFolderTests : IDisposable
             File.SetLastWriteTimeUtc(file, DateTime.UtcNow - Uploads.KeptFor - TimeSpan.FromMinutes(1));
         }
 
-        Uploads.KeepUp(asked);
+        Uploads.KeepUp(asked, data);
         Uploads.Sweep(data, DateTimeOffset.UtcNow);
-        Assert.False(File.Exists(left.Spec.PromptFile));
-        string[] kept = [asked.Spec.PromptFile!, asked.Spec.PromptFile + ".pictures"];
+        Assert.False(File.Exists(Path.Combine(data, "uploads", left.Spec.PromptFile!)));
+        string[] kept = [.. new[] { asked.Spec.PromptFile!, asked.Spec.PromptFile + ".pictures" }.Select(name => Path.Combine(data, "uploads", name))];
         Assert.Equal(kept, Directory.EnumerateFiles(Path.Combine(data, "uploads")).Order(StringComparer.Ordinal));
 
         // its pictures are still being written, long after its prompts
@@ -100,6 +101,21 @@ public sealed class DataFolderTests : IDisposable
             await Task.Yield();
             yield return new UploadedPicture("a.png", new byte[] { 1, 2, 3 });
         }
+    }
+
+    [Fact]
+    public async Task An_upload_reaches_a_head_whose_silo_sees_the_data_folder_under_another_path()
+    {
+        using RealRedis redis = RealRedis.With();
+        await using ToySilo first = await ToySilo.StartAsync(redis, _folder["data"]);
+        await Until.Async(() => Task.FromResult(first.Whereabouts.Last), standing => standing is { IsRunning: true }, "the head");
+        Directory.CreateSymbolicLink(_folder["mount"], _folder["data"]);
+        await using ToySilo second = await ToySilo.StartAsync(redis, _folder["mount"]);
+        Job job = await second.Client.UploadJobAsync(new JobRequest(), new MemoryStream("a dog\na cat\n"u8.ToArray()), "prompts.txt");
+        Assert.Equal(first.Id, second.Whereabouts.Last?.Silo);
+        Job ended = await Until.Async(() => second.Client.GetJobAsync(job.Id), seen => seen.State is "completed" or "completed_with_errors" or "failed", "the end of the job");
+        Assert.Equal(("completed", 2L), (ended.State, ended.Counts.Written));
+        Assert.Empty(Directory.EnumerateFiles(_folder["data/uploads"]));
     }
 
     [Fact]

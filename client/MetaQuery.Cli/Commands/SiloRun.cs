@@ -55,13 +55,14 @@ internal static class SiloRun
             var perSlot = result.GetValue(threads) ?? 1;
             var place = result.GetValue(device)!;
             var farm = redis.Read(result, folder);
-            CheckClustering(result.GetValue(clustering), farm);
+            var wanted = result.GetValue(roles) ?? SiloRoles.All;
+            CheckClustering(result.GetValue(clustering), farm, wanted);
             await RunAsync(
                 new SiloOptions
                 {
                     OnDeath = Die,
                     Redis = farm,
-                    Roles = result.GetValue(roles) ?? SiloRoles.All,
+                    Roles = wanted,
                     Device = place,
                     Address = AddressOf(result.GetValue(address)),
                     SiloPort = result.GetValue(siloPort) ?? SiloOptions.DefaultSiloPort,
@@ -117,8 +118,13 @@ internal static class SiloRun
         _ = Task.Run(() => Environment.Exit(ExitCodes.For(death))); // not on this thread, for which the process would wait
     }
 
-    private static void CheckClustering(string? clustering, RedisFarmOptions? redis)
+    private static void CheckClustering(string? clustering, RedisFarmOptions? redis, SiloRoles roles)
     {
+        if (redis is null && clustering != "redis" && !roles.HasFlag(SiloRoles.Head))
+        {
+            throw new UsageException("silo: without --redis this is the only silo, and needs the role head; leave --roles out, or name the Redis where the others meet");
+        }
+
         if (clustering == "redis" && redis is null)
         {
             throw new UsageException("silo: --redis HOST:PORT is missing: with --clustering redis it is where the silos meet");

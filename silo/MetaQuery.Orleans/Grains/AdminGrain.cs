@@ -72,7 +72,7 @@ internal sealed class AdminGrain(ISiloStatusOracle oracle, ISiloMetadataCache me
             _ => "leaving",
         };
         return new SiloView(
-            facts.Id, report?.Host ?? silo.Endpoint.Address.ToString(), facts.ProcessId, state, SiloRoleNames.List(facts.Roles), silo.Equals(whereabouts.Silo),
+            facts.Id, report?.Host ?? silo.Endpoint.Address.ToString(), facts.ProcessId, state, SiloRoleNames.List(facts.Roles), silo.Equals(whereabouts.Silo) && whereabouts.Last is { IsRunning: true },
             report?.Slots ?? [], activations.GetValueOrDefault(silo) ?? [], report?.CpuShare ?? 0, report?.MemoryBytes ?? 0, report?.StartedAt,
             facts.Urls.Split(' ', StringSplitOptions.RemoveEmptyEntries));
     }

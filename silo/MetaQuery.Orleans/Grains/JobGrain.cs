@@ -147,6 +147,7 @@ internal sealed class JobGrain(
 
     private async Task ClearAsync()
     {
+        await state.ReadStateAsync(); // a write whose answer was lost may have left more than is known here
         if (state.RecordExists)
         {
             await state.ClearStateAsync();

@@ -13,7 +13,17 @@ internal sealed class TenantGrain([PersistentState("tenant", FarmStorage.Name)] 
 {
     private IHeadGrain Head => GrainFactory.GetGrain<IHeadGrain>(0);
 
-    public Task<SubmitAnswer> SubmitAsync(Guid ticket, JobSubmission submission) => Head.SubmitAsync(ticket, submission, state.State.Rules);
+    public async Task<SubmitAnswer> SubmitAsync(Guid ticket, JobSubmission submission)
+    {
+        TenantRules? rules = state.State.Rules;
+        SubmitAnswer answer = await Head.SubmitAsync(ticket, submission, rules);
+        if (rules != state.State.Rules)
+        {
+            await Head.SetRulesAsync(this.GetPrimaryKeyString(), state.State.Rules); // set meanwhile: the submission may have come to the head after them
+        }
+
+        return answer;
+    }
 
     public Task<TenantUsage> GetUsageAsync() => Head.GetUsageAsync(this.GetPrimaryKeyString());
 

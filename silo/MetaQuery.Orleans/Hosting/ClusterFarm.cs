@@ -57,7 +57,7 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
             ITenantGrain tenant = _grains.GetGrain<ITenantGrain>(submission.Tenant);
             while (true)
             {
-                Uploads.KeepUp(submission);
+                Uploads.KeepUp(submission, _dataFolder);
                 SubmitAnswer answer = await Ask(() => tenant.SubmitAsync(ticket, submission), cancellationToken);
                 if (answer.Job is { } job)
                 {
@@ -67,7 +67,7 @@ public sealed class ClusterFarm : IFarm, IFarmCluster
         }
         finally
         {
-            Uploads.Remove(submission);
+            Uploads.Remove(submission, _dataFolder);
         }
     }
 

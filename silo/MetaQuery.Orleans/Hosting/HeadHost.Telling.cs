@@ -7,6 +7,7 @@ namespace MetaQuery.Orleans;
 internal sealed partial class HeadHost
 {
     private const int MostJobs = 100_000;
+    private const int MostFailures = 10; // of a round: then it is not one grain that is away, but what all stand on
     private static readonly TimeSpan TellEvery = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan SweepEvery = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan UntoldFor = TimeSpan.FromMinutes(2); // an end before that had its reminder
@@ -15,77 +16,98 @@ internal sealed partial class HeadHost
 
     private async Task TellAsync(Running running)
     {
-        Dictionary<string, JobState> told = await ToldBeforeAsync(running.Head);
+        Dictionary<string, JobState?>? told = null;
         bool hasRules = false;
         string? complaint = null;
         while (!running.Stop.IsCancellationRequested)
         {
-            try
-            {
-                while (running.Adopted.TryDequeue(out JobView? adopted))
+            var failures = new List<Exception>();
+            await TryAsync(
+                async () =>
                 {
-                    told[adopted.Id] = adopted.State;
-                }
+                    told ??= await UntoldEndsAsync(running.Head);
+                    while (running.Submitted.TryDequeue(out (string Id, JobState? Told) submitted))
+                    {
+                        told[submitted.Id] = submitted.Told;
+                    }
 
-                JobPage page = await running.Head.ListAsync(new JobQuery(null, MostJobs, States: Unfinished), CancellationToken.None);
-                if (!hasRules)
-                {
-                    await ReadRulesAsync(page, running.Stop);
-                    hasRules = true;
-                }
-
-                await TellAsync(running, page, told);
-                complaint = null;
-            }
-#pragma warning disable CA1031 // Redis or a silo is away: the journal has all of it, and the next round tells it again
-            catch (Exception exception)
-#pragma warning restore CA1031
+                    JobPage page = await running.Head.ListAsync(new JobQuery(null, MostJobs, States: Unfinished), CancellationToken.None);
+                    hasRules = hasRules || await TryAsync(() => ReadRulesAsync(page, running.Stop), failures);
+                    await TellAsync(running, page, told, failures);
+                },
+                failures);
+            string? line = failures.Count > 0 ? failures[0].Message.ReplaceLineEndings(" ") : null;
+            if (line is not null && line != complaint && !running.Stop.IsCancellationRequested)
             {
-                if (complaint != exception.Message && !running.Stop.IsCancellationRequested)
-                {
-                    complaint = exception.Message;
-                    Untold(_log, exception.Message.ReplaceLineEndings(" "));
-                }
+                Untold(_log, line);
             }
 
+            complaint = line;
             await Task.Delay(TellEvery, running.Stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
-    /// <returns>Jobs whose end the head before, if it died then, told nobody: as if they had been told to run.</returns>
-    private static async Task<Dictionary<string, JobState>> ToldBeforeAsync(FarmHead head)
+    /// <returns>Jobs whose end the head before, if it died then, told nobody.</returns>
+    private static async Task<Dictionary<string, JobState?>> UntoldEndsAsync(FarmHead head)
     {
         DateTimeOffset since = TimeProvider.System.GetUtcNow() - UntoldFor;
         JobPage ended = await head.ListAsync(new JobQuery(null, MostJobs, States: Final), CancellationToken.None);
-        return ended.Jobs.Where(job => job.FinishedAt >= since).ToDictionary(job => job.Id, _ => JobState.Running, StringComparer.Ordinal);
+        return ended.Jobs.Where(job => job.FinishedAt >= since).ToDictionary(job => job.Id, _ => (JobState?)null, StringComparer.Ordinal);
     }
 
-    private async Task TellAsync(Running running, JobPage page, Dictionary<string, JobState> told)
+    /// <summary>Tells each job's grain what it has not been told; one that cannot be told holds up no other.</summary>
+    private async Task TellAsync(Running running, JobPage page, Dictionary<string, JobState?> told, List<Exception> failures)
     {
         var open = new HashSet<string>(StringComparer.Ordinal);
         foreach (JobView job in page.Jobs)
         {
             open.Add(job.Id);
-            if (!told.TryGetValue(job.Id, out JobState state) || state != job.State)
+            if ((!told.TryGetValue(job.Id, out JobState? state) || state != job.State) && failures.Count < MostFailures
+                && await TryAsync(() => _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, running.Epoch)).WaitAsync(running.Stop), failures)) // who is to let go waits for no grain
             {
-                await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, running.Epoch)).WaitAsync(running.Stop); // who is to let go waits for no grain
                 told[job.Id] = job.State;
             }
         }
 
         foreach (string id in told.Keys.Where(id => !open.Contains(id)).ToList())
         {
-            IJobGrain grain = _grains.GetGrain<IJobGrain>(id);
-            try
+            if (failures.Count < MostFailures && await TryAsync(() => TellEndAsync(running, id).WaitAsync(running.Stop), failures))
             {
-                await grain.AdoptAsync(TicketOf(await running.Head.GetAsync(new JobReference(id, Tenant: null), CancellationToken.None), running.Epoch)).WaitAsync(running.Stop);
+                told.Remove(id);
             }
-            catch (JobNotFoundException)
-            {
-                await grain.ForgetAsync().WaitAsync(running.Stop);
-            }
+        }
+    }
 
-            told.Remove(id);
+    private async Task TellEndAsync(Running running, string id)
+    {
+        IJobGrain grain = _grains.GetGrain<IJobGrain>(id);
+        JobView ended;
+        try
+        {
+            ended = await running.Head.GetAsync(new JobReference(id, Tenant: null), CancellationToken.None);
+        }
+        catch (JobNotFoundException)
+        {
+            await grain.ForgetAsync();
+            return;
+        }
+
+        await grain.AdoptAsync(TicketOf(ended, running.Epoch));
+    }
+
+    private static async Task<bool> TryAsync(Func<Task> tell, List<Exception> failures)
+    {
+        try
+        {
+            await tell();
+            return true;
+        }
+#pragma warning disable CA1031 // Redis or a silo is away: the journal has all of it, and the next round tells it again
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            failures.Add(exception);
+            return false;
         }
     }
 

@@ -141,19 +141,25 @@ internal sealed partial class HeadHost : IAsyncDisposable
 
     private async Task<JobView> SubmitAsync(Running here, JobSubmission submission)
     {
-        JobSubmission opened = Uploads.Open(submission);
+        JobSubmission opened = Uploads.Open(submission, _settings!.Options.DataFolder);
         await using Stream? prompts = opened.Prompts;
         JobView job = await here.Head.SubmitAsync(opened, CancellationToken.None);
         if (job.Kind == JobKind.DataSet) // the answer to a request dies with whoever waits for it
         {
+            JobState? told = null;
             try
             {
                 await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, here.Epoch));
+                told = job.State;
             }
-            finally
+#pragma warning disable CA1031 // the job is in the journal, and so promised: its grain is told with the next round
+            catch (Exception exception)
+#pragma warning restore CA1031
             {
-                here.Adopted.Enqueue(job); // after the call, for the job may have ended in the meantime
+                Untold(_log, exception.Message.ReplaceLineEndings(" "));
             }
+
+            here.Submitted.Enqueue((job.Id, told)); // after the call, for the job may have ended in the meantime
         }
 
         return job;
@@ -217,8 +223,15 @@ internal sealed partial class HeadHost : IAsyncDisposable
 
         await ended.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // a broken head answers what it knows until the process ends
         Volatile.Write(ref _head, null);
-        await told;
-        await here.DisposeAsync();
+        try
+        {
+            await told;
+        }
+        finally
+        {
+            await here.DisposeAsync();
+        }
+
         LetGo(_log, here.Epoch, _silo);
     }
 
@@ -282,8 +295,8 @@ internal sealed partial class HeadHost : IAsyncDisposable
 
     private sealed record Running(FarmHead Head, IWorkFeed Feed, long Epoch, CancellationToken Stop) : IAsyncDisposable
     {
-        /// <summary>Jobs whose grains were told as they were submitted, and that <see cref="TellAsync(Running)"/> has not heard of.</summary>
-        public ConcurrentQueue<JobView> Adopted { get; } = new();
+        /// <summary>Jobs that <see cref="TellAsync(Running)"/> has not heard of, and what their grains were told as they were submitted; null where that is not known.</summary>
+        public ConcurrentQueue<(string Id, JobState? Told)> Submitted { get; } = new();
 
         public async ValueTask DisposeAsync()
         {

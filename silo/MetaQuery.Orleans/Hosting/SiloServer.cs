@@ -160,6 +160,11 @@ public static class SiloServer
         finally
         {
             life.Leave();
+            if (heads.Broken.IsCompleted)
+            {
+                await heads.LeaveAsync(); // another silo's head need not wait for this one's slots
+            }
+
             await slots.DrainAllAsync(); // what has begun is finished and reported while a head is there to take it
             if (web is not null)
             {

@@ -5,7 +5,8 @@ using MetaQuery.Farm;
 namespace MetaQuery.Orleans;
 
 /// <summary>What was uploaded, on its way from the silo that a request reached to the one that holds the head: files in the data folder's <c>uploads/</c>, gone once the head has answered.</summary>
-/// <remarks>A submission whose <see cref="JobSubmission.PromptsFormat"/> is set and whose stream is not names the prompts' file by <see cref="JobSpec.PromptFile"/>; its pictures lie beside it.</remarks>
+/// <remarks>A submission whose <see cref="JobSubmission.PromptsFormat"/> is set and whose stream is not names the prompts' file in there by <see cref="JobSpec.PromptFile"/>; its pictures lie beside
+/// it. The name alone: each silo sees the folder under a path of its own.</remarks>
 internal static class Uploads
 {
     private const string FolderName = "uploads";
@@ -25,7 +26,8 @@ internal static class Uploads
             throw new JobSpecException($"the prompts' format \"{submission.PromptsFormat}\" is not known; txt, jsonl and csv are");
         }
 
-        string path = Path.Combine(dataFolder, FolderName, $"{ticket:n}.{submission.PromptsFormat}");
+        string name = $"{ticket:n}.{submission.PromptsFormat}";
+        string path = PathOf(name, dataFolder);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
@@ -57,17 +59,18 @@ internal static class Uploads
             throw;
         }
 
-        return submission with { Prompts = null, Pictures = null, Spec = submission.Spec with { PromptFile = path } };
+        return submission with { Prompts = null, Pictures = null, Spec = submission.Spec with { PromptFile = name } };
     }
 
     /// <summary>The submission with its streams again, as the request brought it; the prompts' stream is the caller's to dispose.</summary>
-    public static JobSubmission Open(JobSubmission submission)
+    public static JobSubmission Open(JobSubmission submission, string dataFolder)
     {
-        if (submission.PromptsFormat is null || submission.Spec.PromptFile is not { } path)
+        if (submission.PromptsFormat is null || submission.Spec.PromptFile is not { } name)
         {
             return submission;
         }
 
+        string path = PathOf(name, dataFolder);
         return submission with
         {
             Spec = submission.Spec with { PromptFile = null }, // or its lines could name files beside it
@@ -77,11 +80,11 @@ internal static class Uploads
     }
 
     /// <summary>Says that what was stored is still asked for.</summary>
-    public static void KeepUp(JobSubmission stored)
+    public static void KeepUp(JobSubmission stored, string dataFolder)
     {
-        if (stored is { PromptsFormat: not null, Spec.PromptFile: { } path })
+        if (stored is { PromptsFormat: not null, Spec.PromptFile: { } name })
         {
-            foreach (string file in FilesOf(path).Where(File.Exists))
+            foreach (string file in FilesOf(PathOf(name, dataFolder)).Where(File.Exists))
             {
                 File.SetLastWriteTimeUtc(file, DateTime.UtcNow);
             }
@@ -109,11 +112,11 @@ internal static class Uploads
     }
 
     /// <summary>Removes what was stored.</summary>
-    public static void Remove(JobSubmission stored)
+    public static void Remove(JobSubmission stored, string dataFolder)
     {
-        if (stored is { PromptsFormat: not null, Spec.PromptFile: { } path })
+        if (stored is { PromptsFormat: not null, Spec.PromptFile: { } name })
         {
-            Remove(path);
+            Remove(PathOf(name, dataFolder));
         }
     }
 
@@ -124,6 +127,8 @@ internal static class Uploads
             File.Delete(file);
         }
     }
+
+    private static string PathOf(string name, string dataFolder) => Path.Combine(dataFolder, FolderName, Path.GetFileName(name));
 
     private static string[] FilesOf(string path) => [path, path + PicturesEnding];
 
