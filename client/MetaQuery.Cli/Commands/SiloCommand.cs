@@ -17,7 +17,7 @@ internal static class SiloCommand
 #else
         command.TreatUnmatchedTokensAsErrors = false; // whatever a silo would have been told
         command.SetAction((Func<ParseResult, int>)(_ => throw new UsageException(
-            "this build has no cluster (-p:Orleans=false: the packages of Microsoft.Orleans did not restore, or it was asked for); FARM_ORLEANS=true ./farm build makes one, and serve --redis with worker does without (docs/redis.md)")));
+            "this build has no cluster (-p:Orleans=false: the packages of Microsoft.Orleans did not restore, or it was asked for); ./farm build tries again, and serve --redis with worker does without (docs/redis.md)")));
 #endif
         return command;
     }
