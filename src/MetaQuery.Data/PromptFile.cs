@@ -91,8 +91,7 @@ public sealed class PromptFile
             throw new PromptFileException($"{path}: there is no such prompt file");
         }
 
-        // a pipe, a socket or a terminal can be read once at most, and opening one waits for its other end
-        if (!OperatingSystem.IsWindows() && !UnixFile.IsSeekable(path))
+        if (!RegularFile.MayBe(path))
         {
             throw new PromptFileException($"{path}: is no regular file; a prompt file is read more than once, so save it first");
         }

@@ -257,6 +257,44 @@ public sealed class FarmHeadCommandTests : IDisposable
         Assert.Equal((JobState.Completed, done.Counts.Images), (done.State, done.Counts.Written));
     }
 
+    [Fact]
+    public async Task A_job_whose_lane_has_no_workers_any_more_keeps_no_place_that_another_wants()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"], new HeadOptions { DataFolder = "", MaxOpenJobs = 1 });
+        string first = (await farm.SubmitAsync(Prompts)).Id;
+        await using (ToyWorker left = farm.Hire())
+        {
+            left.MostImages = 5;
+            await farm.UntilAsync(first, job => job.Counts.Written == 5);
+        }
+
+        await using var other = new ToyWorker(new ToyModel { Numerics = farm.Model.Numerics with { Dtype = "bfloat16" } }, farm.Queue, farm.Registry);
+        string second = (await farm.SubmitAsync(["one more"])).Id;
+        Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(second)).State);
+        JobView waiting = await farm.GetAsync(first);
+        Assert.Equal(JobState.Queued, waiting.State);
+        Assert.Contains("worker", waiting.Reason, StringComparison.Ordinal);
+        await using ToyWorker back = farm.Hire();
+        JobView done = await farm.UntilEndedAsync(first);
+        Assert.Equal((JobState.Completed, done.Counts.Images, null), (done.State, done.Counts.Written, done.Reason));
+    }
+
+    [Fact]
+    public async Task A_job_behind_another_of_its_tenant_says_that_it_waits_for_its_turn()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        await using ToyWorker worker = farm.Hire();
+        worker.MostImages = 5;
+        string first = (await farm.SubmitAsync([.. Enumerable.Range(0, 2000).Select(i => $"prompt {i}")])).Id;
+        await farm.UntilAsync(first, job => job.Counts.Written == 5);
+        string second = (await farm.SubmitAsync(["one more"])).Id;
+        await farm.UntilAsync(second, job => job.Reason?.StartsWith("waits for its turn", StringComparison.Ordinal) == true);
+        await farm.ApplyAsync(first, JobCommand.Cancel);
+        worker.MostImages = int.MaxValue;
+        JobView done = await farm.UntilEndedAsync(second);
+        Assert.Equal((JobState.Completed, null), (done.State, done.Reason));
+    }
+
     private sealed class Weights : ITenantDirectory
     {
         private volatile int _heavy = 1;

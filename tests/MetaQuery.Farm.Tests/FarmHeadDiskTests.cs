@@ -170,6 +170,22 @@ public sealed class FarmHeadDiskTests : IDisposable
         Assert.Equal(new JobCounts(1, 3, 3, 3, 3, 3, 0), (await farm.UntilEndedAsync(id)).Counts);
     }
 
+    [Fact]
+    public async Task A_damaged_record_of_the_contact_sheets_samples_is_had_from_its_shard_and_holds_up_nobody()
+    {
+        await using ToyFarm farm = await ToyFarm.StartAsync(_work["data"]);
+        await using ToyWorker worker = farm.Hire();
+        string whole = (await farm.SubmitAsync(Prompts)).Id;
+        await farm.UntilEndedAsync(whole);
+        worker.MostImages = worker.Seen.OfType<DenoiseItem>().Count() + 17; // all but the last
+        string id = (await farm.SubmitAsync(Prompts)).Id;
+        await farm.UntilAsync(id, job => job.Counts.Written == 17);
+        Damage(_work[$"data/jobs/{id}/out/.farm/contact-sheet.spool"], record: 0);
+        worker.MostImages = int.MaxValue;
+        Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(id)).State);
+        AssertSameOutput($"data/jobs/{whole}/out", $"data/jobs/{id}/out");
+    }
+
     private static JobSpec Large(JobSpec spec) => spec with { Size = new ImageSize(64, 64), ImagesPerPrompt = 5 };
 
     /// <summary>Turns one bit in a record's middle.</summary>

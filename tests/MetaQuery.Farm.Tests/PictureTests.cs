@@ -22,6 +22,17 @@ public sealed class PictureTests : IDisposable
 
     public void Dispose() => _work.Dispose();
 
+    [Fact]
+    public void A_pipe_that_is_named_as_a_picture_is_refused_at_once()
+    {
+        using (var make = System.Diagnostics.Process.Start("mkfifo", _work["pipe.png"]))
+        {
+            make.WaitForExit();
+        }
+
+        Assert.Contains("pipe.png: is no regular file", Assert.Throws<PictureException>(() => PictureFiles.ReadFirst("pipe.png", _work.Root)).Message, StringComparison.Ordinal);
+    }
+
     internal static byte[] Png(int width, int height, byte shade = 200)
     {
         var picture = new RgbImage(width, height);

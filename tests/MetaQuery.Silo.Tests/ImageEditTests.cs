@@ -110,6 +110,8 @@ public sealed class ImageEditTests
         using var cut = new MultipartFormDataContent { { new ByteArrayContent(Png(40)[..^30]), "image", "cat.png" } };
         Error error = await (await server.Http.PostAsync(Path, cut)).ErrorAsync(HttpStatusCode.BadRequest);
         Assert.Equal(("image", "invalid_image"), (error.Param, error.Code));
+        using var named = new MultipartFormDataContent { { Picture(8), "image", new string('x', 1001) + ".png" } };
+        Assert.Contains("file name", (await (await server.Http.PostAsync(Path, named)).ErrorAsync(HttpStatusCode.BadRequest)).Message, StringComparison.Ordinal);
         using var small = new MultipartFormDataContent { { new ByteArrayContent(Png(3)), "image", "cat.png" } };
         Assert.Contains("too small for toys", (await (await server.Http.PostAsync(Path, small)).ErrorAsync(HttpStatusCode.UnprocessableEntity)).Message, StringComparison.Ordinal);
     }

@@ -74,6 +74,11 @@ internal sealed class MultipartBody
         {
             // filename* carries what a plain name cannot: letters beyond ASCII
             string? fileName = disposition.FileNameStar.Value is { Length: > 0 } star ? star : HeaderUtilities.RemoveQuotes(disposition.FileName).Value;
+            if (fileName?.Length > 1000)
+            {
+                throw ApiException.Invalid("body", "a part's file name has more than 1000 characters", "malformed");
+            }
+
             return new MultipartPart(name, fileName, new PartStream(this, section.Body));
         }
 

@@ -63,7 +63,8 @@ internal sealed partial class Dispatcher
     /// <param name="action">What to do.</param>
     /// <param name="session">On whose behalf: once it is let go, nobody waits for it.</param>
     /// <param name="isItsOwn">It touches this job's files alone: what waiting does not mend there (a folder that is gone) ends this job, not the others.</param>
-    private async Task TryOnDiskAsync(Action action, JobSession? session = null, bool isItsOwn = true)
+    /// <returns>False where it was given up: the job has ended, or is let go.</returns>
+    private async Task<bool> TryOnDiskAsync(Action action, JobSession? session = null, bool isItsOwn = true)
     {
         bool waits = false;
         try
@@ -79,22 +80,24 @@ internal sealed partial class Dispatcher
                         _host.Failed(open, refusal);
                     }
 
-                    return;
+                    return false;
                 }
 
                 if (session is not null && isItsOwn && !refusal.IsTransient)
                 {
                     await FailAsync(session, refusal).ConfigureAwait(false);
-                    return;
+                    return false;
                 }
 
                 await PauseAsync(_options.LookEvery, session?.Leaving ?? default).ConfigureAwait(false);
                 _stop.Token.ThrowIfCancellationRequested();
                 if (session?.Leaving.IsCancellationRequested == true)
                 {
-                    return; // its folder is the next head's, or is about to be deleted
+                    return false; // its folder is the next head's, or is about to be deleted
                 }
             }
+
+            return true;
         }
         finally
         {
@@ -185,6 +188,11 @@ internal sealed partial class Dispatcher
         if (!isSettled)
         {
             await EndFeedingAsync(session).ConfigureAwait(false); // the last images came while shards were being written
+        }
+
+        if (!await TryOnDiskAsync(() => _host.Finishing(session), session).ConfigureAwait(false))
+        {
+            return false;
         }
 
         await TryOnDiskAsync(() => _host.Completed(session), session, isItsOwn: false).ConfigureAwait(false);

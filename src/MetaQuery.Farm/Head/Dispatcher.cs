@@ -9,7 +9,10 @@ internal interface IDispatcherHost
     /// <summary>Every image of a job is settled; its last shards are about to be written. May come again.</summary>
     void Settled(JobSession session);
 
-    /// <summary>A job's shards are complete. A <see cref="StorageException"/> makes it come again.</summary>
+    /// <summary>A job's shards are complete: what is left to do in its own folder. A <see cref="StorageException"/> that waiting may mend makes it come again, any other ends the job.</summary>
+    void Finishing(JobSession session);
+
+    /// <summary>A job is done. A <see cref="StorageException"/> makes it come again.</summary>
     void Completed(JobSession session);
 
     /// <summary>A job cannot go on, for a reason that is not one image's.</summary>

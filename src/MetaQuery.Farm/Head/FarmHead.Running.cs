@@ -26,10 +26,14 @@ public sealed partial class FarmHead
 
     void IDispatcherHost.Settled(JobSession session) => Turn(session.JobId, JobSignal.Settled);
 
-    void IDispatcherHost.Completed(JobSession session)
+    void IDispatcherHost.Finishing(JobSession session)
     {
         session.DrawSheet();
         session.RemoveWork();
+    }
+
+    void IDispatcherHost.Completed(JobSession session)
+    {
         JobCounts counts = session.Counts;
         lock (_turning) // a job that is asked for again at once must not meet the session that ends
         {
@@ -83,14 +87,14 @@ public sealed partial class FarmHead
         {
             if (!record.IsFinal && _dispatcher.Find(record.Id) is { } session)
             {
-                round.Try(() => LookAtWorkers(record, session, WorkRoles.Both & ~lanes.GetValueOrDefault(session.Lane)));
+                round.Try(() => LookAtWorkers(record, session, Missing(session, lanes)));
             }
         }
     }
 
     private void LookAtWorkers(JobRecord record, JobSession session, WorkRoles missing)
     {
-        bool canGoOn = missing == WorkRoles.None || (missing == WorkRoles.Mllm && session.HasImagesInWork); // these need no more conditions
+        bool canGoOn = CanGoOn(session, missing);
         if (record.State == JobState.Running && !canGoOn)
         {
             _dispatcher.StopFeeding(session);
@@ -100,23 +104,35 @@ public sealed partial class FarmHead
         {
             Feed(session);
         }
-        else if (record.State == JobState.Queued && WaitReason(record, missing) is { } reason && record.Reason != reason)
+        else if (record.State == JobState.Queued)
         {
-            Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
+            Wait(record, WaitReason(record, missing));
         }
     }
+
+    private static WorkRoles Missing(JobSession session, Dictionary<string, WorkRoles> lanes) => WorkRoles.Both & ~lanes.GetValueOrDefault(session.Lane);
+
+    private static bool CanGoOn(JobSession session, WorkRoles missing) =>
+        missing == WorkRoles.None || (missing == WorkRoles.Mllm && session.HasImagesInWork); // these need no more conditions
 
     /// <summary>Opens the jobs whose turn is next: per tenant and class one after the other, the next as soon as the one before runs out of images to hand out.</summary>
     private void StartJobs(Round round)
     {
         List<JobRecord> waiting = [.. _board.List().Where(
             record => record.State == JobState.Queued && _dispatcher.Find(record.Id) is null && !_closing.ContainsKey(record.Id))];
+        bool hasIdle = true;
         foreach (JobRecord record in waiting.OrderByDescending(record => record.Priority))
         {
             bool isFull = _dispatcher.OpenCount >= _options.MaxOpenJobs + (record.Priority == JobPriority.Interactive ? InteractivePlaces : 0);
-            if (_stop.IsCancellationRequested || (isFull && !ClosePaused()))
+            if (_stop.IsCancellationRequested)
             {
                 return;
+            }
+
+            if (isFull && !(hasIdle && (hasIdle = CloseIdle())))
+            {
+                round.Try(() => Wait(record, "waits for its turn: as many jobs are open as may be"));
+                continue;
             }
 
             StorageException? refusal = null;
@@ -133,17 +149,13 @@ public sealed partial class FarmHead
     {
         if (LaneFor(record, out WorkRoles missing) is not { } lane)
         {
-            string reason = WaitReason(record, missing);
-            if (record.Reason != reason)
-            {
-                Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
-            }
-
+            Wait(record, WaitReason(record, missing));
             return null;
         }
 
         if (!_dispatcher.HasRoom(record.Tenant, record.Priority))
         {
+            Wait(record, "waits for its turn: a job of its tenant before it is not handed out yet");
             return null;
         }
 
@@ -166,14 +178,23 @@ public sealed partial class FarmHead
         return refusal;
     }
 
-    /// <summary>Paused jobs keep their places only while nobody wants them: a resumed one is opened again.</summary>
-    private bool ClosePaused()
+    private void Wait(JobRecord record, string reason)
     {
+        if (record.Reason != reason)
+        {
+            Turn(record.Id, JobSignal.WorkersGone, job => job with { Reason = reason });
+        }
+    }
+
+    /// <summary>Paused jobs, and jobs whose lane has no workers, keep their places only while nobody wants them: one that goes on is opened again.</summary>
+    private bool CloseIdle()
+    {
+        Dictionary<string, WorkRoles> lanes = RolesByLane();
         lock (_turning)
         {
-            foreach (JobRecord record in _board.List().Where(record => record.State == JobState.Paused))
+            foreach (JobRecord record in _board.List().Where(record => record.State is JobState.Paused or JobState.Queued))
             {
-                if (_dispatcher.Find(record.Id) is { } session)
+                if (_dispatcher.Find(record.Id) is { } session && (record.State == JobState.Paused || !CanGoOn(session, Missing(session, lanes))))
                 {
                     Close(session, withdraw: true);
                     return true;

@@ -134,6 +134,10 @@ public sealed partial class FarmHead
                 {
                     stream.Publish(news.Count > 0 ? "samples" : "progress", ViewOf(record), news, isLast: false);
                 }
+                else if (stream.Watchers == 0 && _board.Find(jobId) is { IsFinal: true })
+                {
+                    _events.TryRemove(jobId, out _); // who asks now gets the end, which needs no stream
+                }
             }
 
             try

@@ -1,3 +1,5 @@
+using MetaQuery.Data;
+
 namespace MetaQuery.Farm;
 
 /// <summary>Gets at pictures by the names that prompts give them.</summary>
@@ -62,8 +64,14 @@ public static class PictureFiles
     {
         try
         {
-            using var file = new FileStream(Path.GetFullPath(name, Path.GetFullPath(folder)), FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
-            return file.CanSeek ? read(file) : throw new PictureException($"{Shown(name)}: is no regular file");
+            string path = Path.GetFullPath(name, Path.GetFullPath(folder));
+            if (!RegularFile.MayBe(path))
+            {
+                throw new PictureException($"{Shown(name)}: is no regular file");
+            }
+
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+            return read(file);
         }
         catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
         {

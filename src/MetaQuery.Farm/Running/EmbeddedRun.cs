@@ -135,6 +135,11 @@ internal sealed class EmbeddedRun : IDispatcherHost
     {
     }
 
+    void IDispatcherHost.Finishing(JobSession session)
+    {
+        // whoever runs it draws the sheet once its slots have ended
+    }
+
     void IDispatcherHost.Completed(JobSession session) => _ended.TrySetResult(null);
 
     void IDispatcherHost.Failed(JobSession session, Exception reason) => _ended.TrySetResult(reason);

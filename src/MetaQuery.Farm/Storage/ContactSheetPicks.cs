@@ -54,8 +54,13 @@ internal sealed class ContactSheetPicks : IDisposable
         }
     }
 
-    /// <summary>Positions that were picked but are not kept: given up, or in a shard that an earlier run finished.</summary>
-    public IEnumerable<long> Missing => _positions.Where(position => _kept?.KindOf(position) is null);
+    /// <summary>Positions that were picked but are not kept: given up, or in a finished shard. One that was damaged since is kept no more.</summary>
+    public IReadOnlyList<long> FindMissing()
+    {
+        List<long> missing = [.. _positions.Where(position => _kept?.Read(position, out _) is not SpoolRead.Sound)];
+        missing.ForEach(position => _kept?.Forget(position));
+        return missing;
+    }
 
     /// <summary>Makes what was kept last: before the shard that held it counts as finished.</summary>
     public void Flush() => _kept?.Flush();

@@ -87,18 +87,26 @@ internal sealed class OutFolder : IDisposable
     }
 
     /// <summary>Removes all that only an unfinished job needs. The lock's file stays: removing it would let two processes hold two of them.</summary>
+    /// <exception cref="StorageException">Something cannot be removed.</exception>
     public void RemoveWork()
     {
-        foreach (string entry in Directory.EnumerateFileSystemEntries(WorkPath))
+        try
         {
-            if (Directory.Exists(entry))
+            foreach (string entry in Directory.EnumerateFileSystemEntries(WorkPath))
             {
-                Directory.Delete(entry, recursive: true);
+                if (Directory.Exists(entry))
+                {
+                    Directory.Delete(entry, recursive: true);
+                }
+                else if (Path.GetFileName(entry) != LockFileName)
+                {
+                    File.Delete(entry);
+                }
             }
-            else if (Path.GetFileName(entry) != LockFileName)
-            {
-                File.Delete(entry);
-            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, WorkPath);
         }
     }
 

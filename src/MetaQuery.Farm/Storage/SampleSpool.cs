@@ -127,6 +127,21 @@ internal sealed class SampleSpool : IDisposable
         }
     }
 
+    /// <summary>Lets a record go that was damaged since it was written, so that it can be appended again.</summary>
+    public void Forget(long position)
+    {
+        lock (_gate)
+        {
+            ref long place = ref _places[_indexOf(position)];
+            if (place != 0)
+            {
+                Count--;
+                FailureCount -= KindAt(place) == SpoolKind.Failure ? 1 : 0;
+                Volatile.Write(ref place, 0);
+            }
+        }
+    }
+
     /// <summary>Reads a record's three parts back, checking its checksum again.</summary>
     /// <returns>Null where nothing is held for the position, or no more.</returns>
     /// <exception cref="StorageException">It cannot be read, or was damaged.</exception>

@@ -28,7 +28,7 @@ internal sealed partial class ShardedSampleStore
     /// <summary>Takes the contact sheet's samples that a run before this one finished out of their shards.</summary>
     private void CollectPicks()
     {
-        foreach (IGrouping<long, long> shard in _picks.Missing.GroupBy(_layout.ShardOf).ToList())
+        foreach (IGrouping<long, long> shard in _picks.FindMissing().GroupBy(_layout.ShardOf))
         {
             ShardIndex index = ShardIndex.Open(_folder.PathOf(_layout.ShardName(shard.Key)));
             foreach (long position in shard)
