@@ -47,6 +47,18 @@ internal sealed partial class HeadHost
         }
     }
 
+    private async Task TellOfSubmissionAsync(Running running, JobView job)
+    {
+        var failures = new List<Exception>();
+        bool isTold = await TryAsync(() => _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, running.Epoch)), failures);
+        if (!isTold)
+        {
+            Untold(_log, failures[0].Message.ReplaceLineEndings(" ")); // the job is in the journal, and so promised: its grain is told with the next round
+        }
+
+        running.Submitted.Enqueue((job.Id, isTold ? job.State : null)); // after the call, for the job may have ended in the meantime
+    }
+
     /// <returns>Jobs whose end the head before, if it died then, told nobody.</returns>
     private static async Task<Dictionary<string, JobState?>> UntoldEndsAsync(FarmHead head)
     {

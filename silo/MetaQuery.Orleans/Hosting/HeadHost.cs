@@ -146,20 +146,7 @@ internal sealed partial class HeadHost : IAsyncDisposable
         JobView job = await here.Head.SubmitAsync(opened, CancellationToken.None);
         if (job.Kind == JobKind.DataSet) // the answer to a request dies with whoever waits for it
         {
-            JobState? told = null;
-            try
-            {
-                await _grains.GetGrain<IJobGrain>(job.Id).AdoptAsync(TicketOf(job, here.Epoch));
-                told = job.State;
-            }
-#pragma warning disable CA1031 // the job is in the journal, and so promised: its grain is told with the next round
-            catch (Exception exception)
-#pragma warning restore CA1031
-            {
-                Untold(_log, exception.Message.ReplaceLineEndings(" "));
-            }
-
-            here.Submitted.Enqueue((job.Id, told)); // after the call, for the job may have ended in the meantime
+            await TellOfSubmissionAsync(here, job);
         }
 
         return job;
