@@ -62,7 +62,7 @@ internal sealed partial class RedisView(RealRedis redis)
                     break;
                 case var members when members.StartsWith("orleans/", StringComparison.Ordinal):
                     break;
-                case "f" or "answer" or "wake" or "worker" or "workers" or "c" or "conditions" or "run" or "queues" or "model":
+                case "f" or "answer" or "wake" or "worker" or "workers" or "c" or "conditions" or "run" or "queues" or "model" or "folder":
                     break;
                 default:
                     found.Add($"{name}: nobody's");

@@ -3,6 +3,7 @@ using MetaQuery.Client;
 using MetaQuery.Farm;
 using MetaQuery.Farm.Tests.Doubles;
 using MetaQuery.Orleans.Tests.Doubles;
+using MetaQuery.Redis;
 using MetaQuery.TestKit;
 
 namespace MetaQuery.Orleans.Tests;
@@ -101,6 +102,40 @@ public sealed class DataFolderTests : IDisposable
             await Task.Yield();
             yield return new UploadedPicture("a.png", new byte[] { 1, 2, 3 });
         }
+    }
+
+    [Fact]
+    public async Task A_silo_on_another_folder_than_the_farms_takes_no_head_and_changes_nothing_there()
+    {
+        using RealRedis redis = RealRedis.With();
+        await using (ToySilo first = await ToySilo.StartAsync(redis, _folder["data"]))
+        {
+            await Until.Async(() => Task.FromResult(first.Whereabouts.Last), standing => standing is { IsRunning: true }, "the head");
+        }
+
+        Directory.CreateDirectory(_folder["unmounted"]);
+        await using (RedisConnection connection = await RedisConnection.ConnectAsync(RedisOptions.Parse(redis.Address), CancellationToken.None))
+        {
+            var asked = await Assert.ThrowsAsync<OtherDataFolderException>(() => RedisFolderClaim.CheckAsync(connection, _folder["unmounted"]));
+            Assert.Contains("is not the data folder of the farm", asked.Message, StringComparison.Ordinal);
+            Assert.Empty(Directory.EnumerateFileSystemEntries(_folder["unmounted"]));
+            await RedisFolderClaim.CheckAsync(connection, _folder["data"]);
+        }
+
+        ToySilo wrong = await ToySilo.StartAsync(redis, _folder["unmounted"]);
+        await Assert.ThrowsAsync<OtherDataFolderException>(() => wrong.Running.WaitAsync(TimeSpan.FromMinutes(1)));
+        Assert.False(File.Exists(_folder["unmounted/head.epoch"]));
+        Assert.Null(DataFolder.IdOf(_folder["unmounted"]));
+        await using ToySilo again = await ToySilo.StartAsync(redis, _folder["data"]);
+        await Until.Async(() => Task.FromResult(again.Whereabouts.Last), standing => standing is { IsRunning: true, Epoch: 2 }, "the second head of the farm's folder");
+    }
+
+    [Fact]
+    public async Task A_silo_alone_on_a_folder_in_use_ends_with_that_reason()
+    {
+        using DataFolder held = DataFolder.Take(_folder["data"]);
+        ToySilo silo = await ToySilo.StartAsync(redis: null, _folder["data"]);
+        await Assert.ThrowsAsync<DataFolderInUseException>(() => silo.Running.WaitAsync(TimeSpan.FromMinutes(1)));
     }
 
     [Fact]

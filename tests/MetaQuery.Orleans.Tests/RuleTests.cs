@@ -162,4 +162,12 @@ public sealed class RuleTests
 
     private static JobTicket Ticket(JobState state, long epoch, string silo) =>
         new("job_1", "tenant", "name", JobPriority.Bulk, state, 1, 2, silo, epoch, DateTimeOffset.FromUnixTimeSeconds(epoch));
+
+    [Fact]
+    public void What_Orleans_says_of_its_storage_reaches_a_user_as_one_short_line()
+    {
+        var storage = new Exception("Error from storage provider RedisGrainStorage.tenant during ReadStateAsync for grain tenant/local\n Error: it was not possible to connect\n   at A.B()\n   at C.D()");
+        Assert.Equal("redis cannot be reached, or takes nothing; it must run, and be seen from every silo", ClusterCalls.Describe(new InvalidOperationException("activation failed", storage)));
+        Assert.Equal(new string('x', 200) + "...", ClusterCalls.Describe(new InvalidOperationException(new string('x', 3000))));
+    }
 }

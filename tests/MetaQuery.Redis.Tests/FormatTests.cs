@@ -42,11 +42,11 @@ public sealed class FormatTests
         Assert.Equal(
             [
                 "mq:{farm}:run", "mq:{farm}:queues", "mq:{farm}:reports", "mq:{farm}:model", "mq:{farm}:workers", "mq:{farm}:conditions:use",
-                "mq:{farm}:conditions:sizes", "mq:{farm}:worker:w", $"mq:{{farm}}:f:{key}", "mq:{farm}:answer:x", "mq:{farm}:q:l:mllm:bulk",
+                "mq:{farm}:conditions:sizes", "mq:{farm}:folder", "mq:{farm}:worker:w", $"mq:{{farm}}:f:{key}", "mq:{farm}:answer:x", "mq:{farm}:q:l:mllm:bulk",
             ],
             new[]
             {
-                keys.Run, keys.Queues, keys.Reports, keys.Model, keys.Workers, keys.ConditionUse, keys.ConditionSizes, keys.Worker("w"), keys.Flight(key),
+                keys.Run, keys.Queues, keys.Reports, keys.Model, keys.Workers, keys.ConditionUse, keys.ConditionSizes, keys.Folder, keys.Worker("w"), keys.Flight(key),
                 keys.Answer("x"), keys.Stream(RedisKeys.Queue("l", WorkRoles.Mllm, JobPriority.Bulk)),
             }.Select(name => name.ToString()));
         Assert.Equal(["q:l:dit:interactive", "q:l:dit:bulk", "alone:l:dit"], RedisKeys.QueuesOf("l", WorkRoles.Dit));

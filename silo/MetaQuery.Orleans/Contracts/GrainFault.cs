@@ -60,7 +60,7 @@ public sealed class GrainFaultException : Exception
         FarmException { IsTransient: true } => new(GrainFault.Unavailable, exception.Message),
         FarmException => new(GrainFault.Other, exception.Message),
         ObjectDisposedException => new(GrainFault.Unavailable, "the head is leaving its silo"),
-        RedisRemindersException => new(GrainFault.Unavailable, $"the reminders' table does not answer: {exception.Message.ReplaceLineEndings(" ")}"), // Orleans wraps what storage throws, not this
+        RedisRemindersException => new(GrainFault.Unavailable, "redis does not take a job's reminder"), // Orleans wraps what storage throws, not this
         _ => null,
     };
 

@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using MetaQuery.Farm;
 using MetaQuery.Redis;
 using Orleans.Runtime;
+using StackExchange.Redis;
 
 namespace MetaQuery.Orleans;
 
@@ -11,6 +12,8 @@ internal static class ClusterCalls
 {
     /// <summary>Longer than a fail-over takes.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(25);
+
+    private const int LongestLine = 200;
 
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(500);
@@ -43,5 +46,20 @@ internal static class ClusterCalls
 
     public static Exception ToFarm(Exception exception) => exception is GrainFaultException fault
         ? fault.ToFarmException()
-        : new ClusterException($"the cluster does not answer: {exception.Message.ReplaceLineEndings(" ")}", isTransient: true, exception);
+        : new ClusterException($"the cluster does not answer: {Describe(exception)}", isTransient: true, exception);
+
+    /// <summary>What a failure of Orleans means to a user, in a line: its own messages hold stack traces and names of keys.</summary>
+    public static string Describe(Exception exception)
+    {
+        for (Exception? at = exception; at is not null; at = at.InnerException)
+        {
+            if (at is RedisException || at.Message.Contains("storage provider", StringComparison.OrdinalIgnoreCase)) // of another silo only the words come
+            {
+                return "redis cannot be reached, or takes nothing; it must run, and be seen from every silo";
+            }
+        }
+
+        string line = exception.Message.ReplaceLineEndings(" ");
+        return line.Length <= LongestLine ? line : line[..LongestLine] + "...";
+    }
 }

@@ -10,6 +10,8 @@ internal sealed class FatalErrors(SiloLife life) : IFatalErrorHandler
     public void OnFatalException(object? sender = null, string? context = null, Exception? exception = null)
     {
         string reason = (context ?? exception?.Message ?? "no reason was given").ReplaceLineEndings(" ");
+        int details = reason.IndexOf(" Reason:", StringComparison.Ordinal); // where it is declared dead: the table of all members
+        reason = details < 0 ? reason : $"{reason[..details].TrimEnd('!', ' ')} (it stood still, or could not be reached)";
         life.Die($"this silo cannot stay in the cluster: {reason}; its work goes on elsewhere, and a new one may be started in its place");
     }
 }

@@ -9,7 +9,8 @@ namespace MetaQuery.Orleans;
 /// <summary>What a silo's head is made with.</summary>
 /// <param name="Model">That jobs are for.</param>
 /// <param name="Options">With the data folder.</param>
-public sealed record HeadSettings(ModelDescription Model, HeadOptions Options);
+/// <param name="IsAlone">No other silo can hold the data folder for a while: who does is in the way for good.</param>
+public sealed record HeadSettings(ModelDescription Model, HeadOptions Options, bool IsAlone = false);
 
 /// <summary>This silo's place for the farm's head: takes the data folder, starts <see cref="FarmHead"/> on threads of its own, and tells the jobs' grains of it.</summary>
 /// <remarks>
@@ -225,7 +226,7 @@ internal sealed partial class HeadHost : IAsyncDisposable
     /// <returns>Null where something is in the way that may pass.</returns>
     private async Task<Running?> TryStartAsync(CancellationToken stop)
     {
-        (ModelDescription model, HeadOptions options) = _settings!;
+        (ModelDescription model, HeadOptions options, bool isAlone) = _settings!;
         IWorkFeed? feed = null;
         try
         {
@@ -233,8 +234,8 @@ internal sealed partial class HeadHost : IAsyncDisposable
             long epoch;
             try
             {
+                feed = await _backbone.OpenFeedAsync(folder, stop); // first: a folder that is not the farm's is left as it is
                 epoch = HeadEpoch.Next(folder);
-                feed = await _backbone.OpenFeedAsync(folder, stop);
             }
             catch
             {
@@ -249,9 +250,11 @@ internal sealed partial class HeadHost : IAsyncDisposable
             _trouble = null;
             return running;
         }
-        catch (Exception exception) when (exception is FarmException { IsTransient: true } or StorageException)
+        catch (Exception exception) when ((exception is FarmException { IsTransient: true } or StorageException) && !(isAlone && exception is DataFolderInUseException))
         {
-            string line = exception.Message.ReplaceLineEndings(" ");
+            string line = exception is DataFolderInUseException
+                ? $"another process holds {options.DataFolder}, which is free as soon as that process ends: a silo that stands still, or another head (fuser {options.DataFolder}/lock names it)"
+                : exception.Message.ReplaceLineEndings(" ");
             if (_trouble != line)
             {
                 Waits(_log, line);

@@ -34,8 +34,11 @@ public sealed class RedisBackbone(RedisFarm farm) : IFarmBackbone
 
     public TimeSpan LeaseTime => farm.Options.LeaseTime;
 
-    public async Task<IWorkFeed> OpenFeedAsync(DataFolder folder, CancellationToken cancellationToken) =>
-        await RedisWorkFeed.OpenAsync(farm.Connection, farm.Queue);
+    public async Task<IWorkFeed> OpenFeedAsync(DataFolder folder, CancellationToken cancellationToken)
+    {
+        await RedisFolderClaim.ClaimAsync(farm.Connection, folder);
+        return await RedisWorkFeed.OpenAsync(farm.Connection, farm.Queue);
+    }
 
     public async Task<IWorkQueue> OpenQueueAsync(CancellationToken cancellationToken) => await farm.OpenQueueAsync(cancellationToken);
 

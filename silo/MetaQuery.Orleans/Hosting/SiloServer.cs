@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using MetaQuery.Farm;
+using MetaQuery.Redis;
 using MetaQuery.Silo;
 using MetaQuery.Silo.Hosting;
 using MetaQuery.Silo.Web;
@@ -14,6 +15,8 @@ namespace MetaQuery.Orleans;
 /// <summary><c>./farm silo</c>: one process of the cluster, with the roles it is given.</summary>
 public static class SiloServer
 {
+    private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(15);
+
     /// <summary>Joins the cluster and works until it is told to leave, or until an error ends it.</summary>
     /// <param name="options">How to run.</param>
     /// <param name="joined">Told once it is in: the silo, and where its web API listens (nowhere without the role <c>head</c>).</param>
@@ -58,7 +61,7 @@ public static class SiloServer
 
         var tenants = new ClusterTenants(keys);
         var parts = new SiloParts(
-            options.Roles, backbone, tenants, options.IsHead ? new HeadSettings(description, HeadServing.OptionsOf(serve, tenants, logs)) : null,
+            options.Roles, backbone, tenants, options.IsHead ? new HeadSettings(description, HeadServing.OptionsOf(serve, tenants, logs), IsAlone: options.Redis is null) : null,
             new SlotSettings(model, options.WorkRoles, options.Device, serve.DataFolder, serve.CacheMemoryBytes) { Log = logs.CreateLogger<WorkerHost>() }, options.Slots,
             options.IsHead ? string.Join(' ', serve.Web.Urls) : "", options.Membership);
         using IHost host = Build(options, parts, logging);
@@ -72,14 +75,31 @@ public static class SiloServer
         }
         finally
         {
-            // the cluster is told, so that nobody waits for this silo's death to be noticed
-            await host.StopAsync(CancellationToken.None);
+            // the cluster is told, so that nobody waits for this silo's death to be noticed; where Redis does not answer, nobody can be
+            using var patience = new CancellationTokenSource(StopPatience);
+            await host.StopAsync(patience.Token);
         }
     }
 
-    private static async Task<IFarmBackbone> ConnectAsync(SiloOptions options, CancellationToken stop) => options.Redis is { } redis
-        ? new RedisBackbone(await RedisFarm.ConnectAsync(redis, stop))
-        : new MemoryBackbone(Path.Combine(options.Serve.DataFolder, "conditions"), options.Serve.CacheDiskBytes);
+    private static async Task<IFarmBackbone> ConnectAsync(SiloOptions options, CancellationToken stop)
+    {
+        if (options.Redis is not { } redis)
+        {
+            return new MemoryBackbone(Path.Combine(options.Serve.DataFolder, "conditions"), options.Serve.CacheDiskBytes);
+        }
+
+        RedisFarm farm = await RedisFarm.ConnectAsync(redis, stop);
+        try
+        {
+            await RedisFolderClaim.CheckAsync(farm.Connection, redis.DataFolder); // its slots' samples would lie where no head looks
+            return new RedisBackbone(farm);
+        }
+        catch
+        {
+            await farm.DisposeAsync();
+            throw;
+        }
+    }
 
     private static IHost Build(SiloOptions options, SiloParts parts, Action<ILoggingBuilder>? logging)
     {
@@ -192,6 +212,10 @@ public static class SiloServer
             using var listener = new TcpListener(address, port);
             listener.Start();
             return ((IPEndPoint)listener.LocalEndpoint).Port;
+        }
+        catch (SocketException exception) when (exception.SocketErrorCode == SocketError.AddressNotAvailable)
+        {
+            throw new ClusterException($"--address {address}: is no address of this machine", isTransient: false, exception);
         }
         catch (SocketException exception)
         {

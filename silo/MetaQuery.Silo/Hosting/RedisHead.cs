@@ -34,6 +34,7 @@ public static class RedisHead
         try
         {
             keys = new ApiKeyRing(new ApiKeyFile(folder.FullPath));
+            await RedisFolderClaim.ClaimAsync(farm.Connection, folder);
             feed = await RedisWorkFeed.OpenAsync(farm.Connection, farm.Queue);
         }
         catch

@@ -27,6 +27,12 @@ public sealed class QueueFullException(string message, TimeSpan retryAfter) : Fa
     public override int ExitCode => ExitCodes.Unreachable;
 }
 
+/// <summary>The folder is not the one that the farm's jobs lie in: an empty mount point, another farm's, a wrong path.</summary>
+public sealed class OtherDataFolderException(string message) : FarmException(message)
+{
+    public override int ExitCode => ExitCodes.OutFolderTaken;
+}
+
 /// <summary>A running head holds the data folder.</summary>
 public sealed class DataFolderInUseException(string message) : FarmException(message)
 {

@@ -1,11 +1,13 @@
+using System.Text;
 using MetaQuery.Data;
 
 namespace MetaQuery.Farm;
 
-/// <summary>The head's folder, held by one process: <c>lock</c>, <c>journal/</c>, <c>jobs/ID/</c>, <c>conditions/</c>, <c>inbox/</c>, <c>pictures/</c>.</summary>
+/// <summary>The head's folder, held by one process: <c>lock</c>, <c>journal/</c>, <c>jobs/ID/</c>, <c>conditions/</c>, <c>inbox/</c>, <c>pictures/</c>, <c>farm.id</c>.</summary>
 public sealed class DataFolder : IDisposable
 {
     private const string LockFileName = "lock";
+    private const string IdFileName = "farm.id";
 
     private readonly FileStream _lock;
 
@@ -32,6 +34,36 @@ public sealed class DataFolder : IDisposable
 
     /// <summary>The same in a data folder as a worker sees it.</summary>
     public static string PicturesOf(string dataFolder) => Path.Combine(dataFolder, "pictures");
+
+    /// <summary>The folder's own name, which tells it from an empty mount point and from another farm's.</summary>
+    /// <returns>Null where it has none: no head that needs one has had it.</returns>
+    /// <exception cref="StorageException">It cannot be read.</exception>
+    public static string? IdOf(string path)
+    {
+        string file = Path.Combine(path, IdFileName);
+        try
+        {
+            return File.Exists(file) ? File.ReadAllText(file).Trim() : null;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw StorageException.From(exception, file);
+        }
+    }
+
+    /// <summary>The same of this folder; it is given one where it has none.</summary>
+    /// <exception cref="StorageException">It cannot be read, or written.</exception>
+    public string RequireId()
+    {
+        if (IdOf(FullPath) is { } known)
+        {
+            return known;
+        }
+
+        string made = Guid.NewGuid().ToString("n");
+        AtomicFile.WriteAllBytes(Path.Combine(FullPath, IdFileName), Encoding.ASCII.GetBytes(made + "\n"));
+        return made;
+    }
 
     /// <summary>Takes the folder; makes it where it is missing.</summary>
     /// <exception cref="DataFolderInUseException">A running head holds it.</exception>

@@ -18,6 +18,7 @@ internal sealed class RedisKeys(string name)
     public RedisKey Queues => Prefix + "queues";
     public RedisKey Reports => Prefix + "reports";
     public RedisKey Model => Prefix + "model";
+    public RedisKey Folder => Prefix + "folder";
     public RedisKey Workers => Prefix + "workers";
     public RedisKey ConditionUse => Prefix + "conditions:use";
     public RedisKey ConditionSizes => Prefix + "conditions:sizes";
