@@ -48,6 +48,7 @@ internal sealed partial class WorkDesk
             int interactive = _pool.RoomForInteractive(role) - (role == WorkRoles.Dit ? 0 : _looking);
             bool takesNone = _isPaused || _isShut || !HasFreeableSlot || (role == WorkRoles.Mllm && _restingSince is not null);
             room = takesNone ? 0 : !interactiveOnly ? room : room > 0 ? 0 : interactive;
+            room = room > 0 ? Math.Min(room, RoomForOutcomes(role)) : 0;
             return room > 0 ? _calls.Begin(role, interactiveOnly, room) : null;
         }
     }
@@ -197,6 +198,11 @@ internal sealed partial class WorkDesk
     public bool CanServe => Read(() => HasFreeableSlot);
 
     private bool HasFreeableSlot => _running.Count < _options.Slots || _running.Count(batch => batch.IsStuck(_options.LeaseTime)) < _options.Slots;
+
+    /// <summary>Items whose outcomes may still gather here while they cannot be sent: two batches a slot, the results of which fit in memory.</summary>
+    private int RoomForOutcomes(WorkRoles role) =>
+        (2 * _options.Slots * (role == WorkRoles.Dit ? _pool.BatchSize : _options.EncodeBatchSize))
+        - _held.Values.Count(held => held.IsSettled && held.Item.Role == role);
 
     private HeldItem Hold(Lease lease)
     {

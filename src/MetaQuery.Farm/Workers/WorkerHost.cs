@@ -74,6 +74,7 @@ public sealed class WorkerHost : IDisposable
                 Math.Clamp(busy / _options.Slots, 0, 1), _cache.Counters)
             {
                 RefusedReports = counts.RefusedReports,
+                Trouble = _reports.Trouble,
             };
         }
     }
