@@ -46,7 +46,7 @@ internal sealed partial class WorkDesk
         {
             int room = role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts - _looking;
             int interactive = _pool.RoomForInteractive(role) - (role == WorkRoles.Dit ? 0 : _looking);
-            bool takesNone = _isPaused || _isShut || !HasFreeableSlot || (role == WorkRoles.Mllm && _restingSince is not null);
+            bool takesNone = _isPaused || _isShut || !HasFreeableSlot || IsRestingNow(role);
             room = takesNone ? 0 : !interactiveOnly ? room : room > 0 ? 0 : interactive;
             room = room > 0 ? Math.Min(room, RoomForOutcomes(role)) : 0;
             return room > 0 ? _calls.Begin(role, interactiveOnly, room) : null;
@@ -89,19 +89,20 @@ internal sealed partial class WorkDesk
     }
 
     /// <summary>An item is ready for a slot.</summary>
-    /// <returns>False where nothing is begun any more: it must be given back.</returns>
+    /// <returns>False where nothing is begun any more, or not for a while: it must be given back.</returns>
     public bool TryPool(HeldItem item)
     {
         lock (_gate)
         {
             EndFetching(item);
-            if (!item.IsGone && !_isShut)
+            bool isBegun = !_isShut && !_failureRests.ContainsKey(item.Item.Role);
+            if (!item.IsGone && isBegun)
             {
                 _pool.Add(item);
             }
 
             Change();
-            return item.IsGone || !_isShut;
+            return item.IsGone || isBegun;
         }
     }
 
@@ -231,11 +232,11 @@ internal sealed partial class WorkDesk
 
     private IReadOnlyList<HeldItem>? Choose()
     {
-        bool isDry = _dry.HasFlag(WorkRoles.Dit);
+        bool isDry = _dry.HasFlag(WorkRoles.Dit) || IsRestingNow(WorkRoles.Dit);
         bool canAsk = _options.Roles.HasFlag(WorkRoles.Dit) && !isDry && !_isPaused && !_isShut;
         bool isClosed = _options.EncodeWindow is not null && (_isPaused || _isShut); // what a turn waits for does not come then
         WorkRoles busy = _running.Where(batch => !batch.IsStuck(_options.LeaseTime)).Aggregate(WorkRoles.None, (roles, batch) => roles | batch.Role);
-        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed || _restingSince is not null, busy);
+        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed || IsRestingNow(WorkRoles.Mllm), busy);
     }
 
     private RunningBatch Begin(IReadOnlyList<HeldItem> rows)
