@@ -13,6 +13,7 @@ internal sealed class ModelHalves : IDisposable
     private readonly object _gate = new();
     private readonly Half<LoadedText> _text;
     private readonly Half<ImageModel> _image;
+    private bool _isLoading; // outside the lock, so that who waits can be cancelled
 
     /// <param name="loadText">Null where this process does not encode.</param>
     /// <param name="loadImage">Null where this process does not denoise.</param>
@@ -97,7 +98,7 @@ internal sealed class ModelHalves : IDisposable
     /// <summary>Runs what needs the half that makes conditions; waits for it, and loads it where it is not there.</summary>
     /// <param name="use">Is given the half, and what it calls with each sign of progress.</param>
     /// <param name="progress">Called with each of these, and while it waits with each of the other half's.</param>
-    /// <exception cref="HalfBusyException">Cancelled while it waited.</exception>
+    /// <exception cref="HalfBusyException">Cancelled while it waited or loaded: nothing was computed.</exception>
     public T Encode<T>(Func<ConditionEncoder, Action, T> use, Action? progress, CancellationToken cancellationToken) =>
         Use(_text, _image, (text, sign) => use(text.Encoder, sign), progress, cancellationToken);
 
@@ -147,45 +148,77 @@ internal sealed class ModelHalves : IDisposable
     {
         if (Alternates)
         {
-            wanted.Waiting++;
-            long signs = other.Signs;
-            try
-            {
-                while (wanted.Value is null ? other.Users > 0 : other.Waiting > 0) // also where nobody uses it: who waits was woken, and has not run yet
-                {
-                    Monitor.Wait(_gate, WaitMilliseconds);
-                    if (cancellationToken.IsCancellationRequested)
-                    {
-                        throw new HalfBusyException(cancellationToken);
-                    }
-
-                    if (signs != other.Signs)
-                    {
-                        signs = other.Signs; // who waits for a half that gets on is not stuck, however long it takes
-                        progress?.Invoke();
-                    }
-                }
-            }
-            finally
-            {
-                wanted.Waiting--;
-            }
-
+            Await(wanted, other, progress, cancellationToken);
             if (wanted.Value is null)
             {
-                if (other.Value is not null)
+                Load(wanted, other);
+                if (cancellationToken.IsCancellationRequested)
                 {
-                    other.Release();
-                    TorchRuntime.ReturnFreedMemory();
+                    throw new HalfBusyException(cancellationToken); // the half stays for whoever comes next
                 }
-
-                wanted.Load();
-                TorchRuntime.ReturnFreedMemory();
             }
         }
 
         wanted.Users++;
         wanted.Sign();
+    }
+
+    private void Await<TWanted, TOther>(Half<TWanted> wanted, Half<TOther> other, Action? progress, CancellationToken cancellationToken)
+        where TWanted : class, IDisposable
+        where TOther : class, IDisposable
+    {
+        wanted.Waiting++;
+        long signs = other.Signs;
+        try
+        {
+            while (_isLoading || (wanted.Value is null ? other.Users > 0 : other.Waiting > 0)) // also where nobody uses it: who waits was woken, and has not run yet
+            {
+                Monitor.Wait(_gate, WaitMilliseconds);
+                if (cancellationToken.IsCancellationRequested)
+                {
+                    throw new HalfBusyException(cancellationToken);
+                }
+
+                if (signs != other.Signs)
+                {
+                    signs = other.Signs; // who waits for a half that gets on is not stuck, however long it takes
+                    progress?.Invoke();
+                }
+            }
+        }
+        finally
+        {
+            wanted.Waiting--;
+        }
+    }
+
+    /// <summary>Called with the lock held, which is free while it loads.</summary>
+    private void Load<TWanted, TOther>(Half<TWanted> wanted, Half<TOther> other)
+        where TWanted : class, IDisposable
+        where TOther : class, IDisposable
+    {
+        bool wasOther = other.Value is not null;
+        other.Release();
+        TWanted? loaded = null;
+        _isLoading = true;
+        Monitor.Exit(_gate);
+        try
+        {
+            if (wasOther)
+            {
+                TorchRuntime.ReturnFreedMemory();
+            }
+
+            loaded = wanted.Create();
+            TorchRuntime.ReturnFreedMemory();
+        }
+        finally
+        {
+            Monitor.Enter(_gate);
+            _isLoading = false;
+            wanted.Keep(loaded);
+            Monitor.PulseAll(_gate);
+        }
     }
 
     /// <summary>MLLM, queries and connector, and what computes with them.</summary>
@@ -224,13 +257,14 @@ internal sealed class ModelHalves : IDisposable
 
         public long Loads { get; private set; }
 
-        public void Load()
+        public void Load() => Keep(Create());
+
+        public T? Create() => load?.Invoke();
+
+        public void Keep(T? loaded)
         {
-            if (load is not null)
-            {
-                Value = load();
-                Loads++;
-            }
+            Value = loaded;
+            Loads += loaded is null ? 0 : 1;
         }
 
         public void Release()

@@ -23,7 +23,7 @@ public sealed class FarmHeadPictureTests : IDisposable
         JobView first = await SubmitAsync(farm, """{"prompt":"red","images":["cat"]}""" + "\n" + """{"prompt":"both","images":["cat","dog"]}""", ("cat", Cat), ("dog", Dog), ("unnamed", PictureTests.Png(16, 16)));
         JobView second = await SubmitAsync(farm, $$"""{"prompt":"blue","images":["data:image/png;base64,{{Convert.ToBase64String(Cat)}}"]}""");
         Assert.Equal(new[] { PictureTests.Sha(Cat), PictureTests.Sha(Dog) }.Order(StringComparer.Ordinal), Names()); // the one that no line names is not kept
-        await using (new Workers(farm, Pictures))
+        await using (Hire(farm, Pictures))
         {
             Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(first.Id)).State);
             Assert.Equal(JobState.Completed, (await farm.UntilEndedAsync(second.Id)).State);
@@ -42,7 +42,7 @@ public sealed class FarmHeadPictureTests : IDisposable
         await using (ToyFarm whole = await StartAsync("whole"))
         {
             JobView job = await SubmitAsync(whole, lines, ("cat", Cat), ("d/dög.png", Dog));
-            await using var workers = new Workers(whole, _work["whole/pictures"]);
+            await using var workers = Hire(whole, _work["whole/pictures"]);
             Assert.Equal(JobState.CompletedWithErrors, (await whole.UntilEndedAsync(job.Id)).State);
         }
 
@@ -50,7 +50,7 @@ public sealed class FarmHeadPictureTests : IDisposable
         await using (ToyFarm farm = await StartAsync())
         {
             id = (await SubmitAsync(farm, lines, ("cat", Cat), ("d/dög.png", Dog))).Id;
-            await using var workers = new Workers(farm, Pictures);
+            await using var workers = Hire(farm, Pictures);
             await farm.UntilAsync(id, job => job.Counts.Written >= 1);
         }
 
@@ -58,7 +58,7 @@ public sealed class FarmHeadPictureTests : IDisposable
         await using (ToyFarm next = await StartAsync())
         {
             Assert.Equal(2, Names().Length);
-            await using var workers = new Workers(next, Pictures);
+            await using var workers = Hire(next, Pictures);
             JobView ended = await next.UntilEndedAsync(id);
             Assert.Equal((JobState.CompletedWithErrors, 12L, 1L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
             FailedSample lost = Assert.Single(await next.Head.ListFailuresAsync(new JobReference(id, null), 10, CancellationToken.None));
@@ -84,7 +84,7 @@ public sealed class FarmHeadPictureTests : IDisposable
     {
         await using ToyFarm farm = await StartAsync();
         JobView job = await SubmitAsync(farm, $$"""{"prompt":"x","images":["{{name}}"]}""" + "\n{\"prompt\":\"text\"}");
-        await using var workers = new Workers(farm, Pictures);
+        await using var workers = Hire(farm, Pictures);
         Assert.Equal((JobState.CompletedWithErrors, 1L), ((await farm.UntilEndedAsync(job.Id)).State, (await farm.GetAsync(job.Id)).Counts.Failed));
         Assert.Contains("no picture of this name was uploaded", (await farm.Head.ListFailuresAsync(new JobReference(job.Id, null), 1, CancellationToken.None))[0].Reason, StringComparison.Ordinal);
     }
@@ -107,7 +107,7 @@ public sealed class FarmHeadPictureTests : IDisposable
         JobView job = await SubmitAsync(farm, """{"prompt":"c","images":["cat"]}""" + "\n" + """{"prompt":"d","images":["dog"]}""" + "\n" + """{"prompt":"t"}""", ("cat", Cat), ("dog", Dog));
         File.Delete(Path.Combine(Pictures, PictureTests.Sha(Cat)));
         File.WriteAllBytes(Path.Combine(Pictures, PictureTests.Sha(Dog)), Cat);
-        await using var workers = new Workers(farm, Pictures);
+        await using var workers = Hire(farm, Pictures);
         JobView ended = await farm.UntilEndedAsync(job.Id);
         Assert.Equal((JobState.CompletedWithErrors, 1L, 2L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
         IReadOnlyList<FailedSample> failed = await farm.Head.ListFailuresAsync(new JobReference(job.Id, null), 10, CancellationToken.None);
@@ -122,7 +122,7 @@ public sealed class FarmHeadPictureTests : IDisposable
         JobView job = await SubmitAsync(
             farm, """{"prompt":"l","images":["large"]}""" + "\n" + """{"prompt":"c","images":["cat"]}""", ("large", new byte[UploadedPicture.MostBytes]), ("cat", Cat));
         Assert.Equal([PictureTests.Sha(Cat)], Names());
-        await using var workers = new Workers(farm, Pictures);
+        await using var workers = Hire(farm, Pictures);
         JobView ended = await farm.UntilEndedAsync(job.Id);
         Assert.Equal((JobState.CompletedWithErrors, 1L, 1L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
         Assert.Contains("large has more than 33554432 bytes", (await farm.Head.ListFailuresAsync(new JobReference(job.Id, null), 1, CancellationToken.None))[0].Reason, StringComparison.Ordinal);
@@ -135,7 +135,7 @@ public sealed class FarmHeadPictureTests : IDisposable
         JobView job = await SubmitAsync(
             farm, string.Join('\n', Enumerable.Range(0, 6).Select(i => i % 2 == 0 ? $$"""{"prompt":"t{{i}}"}""" : $$"""{"prompt":"c{{i}}","images":["cat"]}""")), ("cat", Cat));
         Directory.Move(Pictures, Pictures + ".away");
-        await using var workers = new Workers(farm, Pictures);
+        await using var workers = Hire(farm, Pictures);
         await farm.UntilAsync(job.Id, view => view.Counts.Denoised >= 3);
         Directory.Move(Pictures + ".away", Pictures);
         JobView ended = await farm.UntilEndedAsync(job.Id);
@@ -149,9 +149,9 @@ public sealed class FarmHeadPictureTests : IDisposable
         JobView job = await SubmitAsync(farm, string.Join('\n', Enumerable.Range(0, 60).Select(i => $$"""{"prompt":"c{{i}}","images":["cat"]}""")), ("cat", Cat));
         var cache = new ConditionCache(1 << 20, []);
         var log = new LogBook();
-        await using var blind = new Workers(farm, _work["nowhere"], cache, new WorkerOptions { LeaseTime = TimeSpan.FromMilliseconds(300), Log = log });
+        await using var blind = Hire(farm, _work["nowhere"], cache, new WorkerOptions { LeaseTime = TimeSpan.FromMilliseconds(300), Log = log });
         await ToyFloor.Until(() => farm.Queue.DepthAsync(farm.Model.Description.Lane, CancellationToken.None).Result.Leased >= 16);
-        await using var seeing = new Workers(farm, Pictures, cache);
+        await using var seeing = Hire(farm, Pictures, cache);
         JobView ended = await farm.UntilEndedAsync(job.Id);
         Assert.Equal((JobState.Completed, 60L, 0L), (ended.State, ended.Counts.Written, ended.Counts.Failed));
         Assert.Contains("the folder of pictures has given nothing", Assert.Single(log.Entries).Message, StringComparison.Ordinal); // told once
@@ -225,26 +225,6 @@ public sealed class FarmHeadPictureTests : IDisposable
         },
         CancellationToken.None);
 
-    /// <summary>Worker processes as they are, over toys.</summary>
-    private sealed class Workers : IAsyncDisposable
-    {
-        private readonly CancellationTokenSource _stop = new();
-        private readonly WorkerHost _host;
-        private readonly Task _run;
-
-        public Workers(ToyFarm farm, string pictures, ConditionCache? cache = null, WorkerOptions? options = null)
-        {
-            options = (options ?? new WorkerOptions()) with { Slots = 2, Pictures = new PictureFolder(pictures) };
-            _host = new WorkerHost(farm.Model, farm.Queue, farm.Registry, cache ?? new ConditionCache(1 << 20, []), options);
-            _run = _host.RunAsync(_stop.Token);
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            await _stop.CancelAsync();
-            await _run;
-            _host.Dispose();
-            _stop.Dispose();
-        }
-    }
+    private static HiredHost Hire(ToyFarm farm, string pictures, ConditionCache? cache = null, WorkerOptions? options = null) =>
+        new(farm, farm.Model, cache ?? new ConditionCache(1 << 20, []), (options ?? new WorkerOptions()) with { Slots = 2, Pictures = new PictureFolder(pictures) });
 }

@@ -76,7 +76,7 @@ public sealed class RunningBatchTests
         Assert.NotNull(desk.BeginLease(WorkRoles.Dit)); // images need none
         _clock.Advance(lease - TimeSpan.FromSeconds(1));
         desk.EndRest();
-        Assert.True(desk.IsResting);
+        Assert.Equal(WorkRoles.Mllm, desk.RestingRoles);
         _clock.Advance(TimeSpan.FromSeconds(1));
         desk.EndRest();
         Assert.NotNull(desk.BeginLease(WorkRoles.Mllm));

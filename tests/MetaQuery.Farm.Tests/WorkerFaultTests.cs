@@ -125,6 +125,27 @@ public sealed class WorkerFaultTests
     }
 
     [Fact]
+    public async Task A_worker_that_cannot_hand_on_what_it_made_takes_a_few_batches_and_no_more_until_it_can()
+    {
+        await using var floor = new ToyFloor();
+        floor.Know("a cat");
+        var queue = new TroubledQueue(floor.Queue) { HasFullInbox = true };
+        await floor.FeedAsync([.. Enumerable.Range(0, 1000).Select(i => ToyFloor.Image("a", i))]);
+        WorkerHost host = floor.Start(new ToyModel(), new WorkerOptions { LeaseTime = TimeSpan.FromMilliseconds(300) }, queue);
+        // between two tries there are 50 ms: without a limit, hundreds of images are made until the twentieth
+        await ToyFloor.Until(() => host.Counters.Images >= 8 && queue.Refusals >= 20);
+        // batches of four: two with outcomes, three that become files, one in the slot, one ahead
+        Assert.InRange((await floor.Queue.DepthAsync(floor.Lane, CancellationToken.None)).Leased, 8, 28);
+        Assert.Equal("what it made cannot be handed on: StorageException: inbox: no space left", host.Status.Trouble);
+        queue.HasFullInbox = false;
+        List<ReceivedReport> reports = await floor.ReceiveAsync(1000);
+        Assert.All(reports, report => Assert.IsType<DenoisedOutcome>(report.Outcome));
+        Assert.Equal(1000, reports.Select(report => report.Item.Id).Distinct().Count());
+        await ToyFloor.Until(() => host.Status.Trouble is null);
+        Assert.Equal((1000, 0), (host.Counters.Images, host.Counters.RefusedReports));
+    }
+
+    [Fact]
     public async Task A_report_whose_answer_is_lost_counts_once()
     {
         await using var floor = new ToyFloor();

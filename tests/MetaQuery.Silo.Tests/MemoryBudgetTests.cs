@@ -1,5 +1,7 @@
 using MetaQuery.Data;
 using MetaQuery.Farm;
+using MetaQuery.Pipelines;
+using TorchSharp;
 
 namespace MetaQuery.Silo.Tests;
 
@@ -139,6 +141,46 @@ public sealed class MemoryBudgetTests : IDisposable
                 Assert.True(waiting.Join(TimeSpan.FromMinutes(1)));
             }
         }
+    }
+
+    [Fact]
+    public async Task Who_waits_while_others_load_the_half_is_cancelled_at_once_and_who_loaded_it_is_too_but_leaves_it_for_the_next()
+    {
+        MetaQueryModelFolder folder = MetaQueryModelFolder.Open(_model);
+        using var isLoading = new ManualResetEventSlim();
+        using var mayLoad = new ManualResetEventSlim();
+        using var halves = new ModelHalves(Load, null, alternates: true);
+        using CancellationTokenSource stopLoading = new(), stopWaiting = new();
+        Task<int> loading = Task.Run(() => halves.Encode((_, _) => 1, null, stopLoading.Token));
+        Assert.True(isLoading.Wait(TimeSpan.FromMinutes(1)));
+        Task<int> waiting = Task.Run(() => halves.Encode((_, _) => 2, null, stopWaiting.Token));
+        Assert.Equal(new HalfLoads(0, 0), halves.Loads); // whoever asks is answered meanwhile
+        await stopWaiting.CancelAsync();
+        await Assert.ThrowsAsync<HalfBusyException>(() => waiting.WaitAsync(TimeSpan.FromSeconds(30))); // it looks five times a second, and the load takes what it is given
+        Assert.False(loading.IsCompleted);
+        await stopLoading.CancelAsync();
+        mayLoad.Set();
+        await Assert.ThrowsAsync<HalfBusyException>(() => loading.WaitAsync(TimeSpan.FromMinutes(1)));
+        Assert.Equal(3, halves.Encode((_, _) => 3, null, CancellationToken.None));
+        Assert.Equal(new HalfLoads(1, 0), halves.Loads);
+
+        TextModel Load()
+        {
+            isLoading.Set();
+            Assert.True(mayLoad.Wait(TimeSpan.FromMinutes(2)));
+            return TextModel.Load(folder, torch.ScalarType.Float32, null);
+        }
+    }
+
+    [Fact]
+    public void A_half_that_cannot_be_loaded_fails_who_asked_for_it_and_is_tried_again_for_the_next()
+    {
+        int tries = 0;
+        using var halves = new ModelHalves(
+            () => ++tries == 1 ? throw new IOException("the folder is gone") : TextModel.Load(MetaQueryModelFolder.Open(_model), torch.ScalarType.Float32, null), null, alternates: true);
+        Assert.Throws<IOException>(() => halves.Encode((_, _) => 1, null, CancellationToken.None));
+        Assert.Equal(2, halves.Encode((_, _) => 2, null, CancellationToken.None));
+        Assert.Equal(new HalfLoads(1, 0), halves.Loads);
     }
 
     [Fact]

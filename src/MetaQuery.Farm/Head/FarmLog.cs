@@ -53,4 +53,7 @@ internal static partial class FarmLog
 
     [LoggerMessage(16, LogLevel.Warning, "the folder of pictures has given nothing for {Time}: prompts that need it are given back for other workers, and none are taken for as long again")]
     public static partial void PicturesAway(this ILogger log, TimeSpan time);
+
+    [LoggerMessage(17, LogLevel.Warning, "this worker's last {Batches} batches for {Role} failed, while others in its lane say of no trouble: theirs are its items now, and it takes none for {Time}; the last error: {Reason}")]
+    public static partial void WorkerFails(this ILogger log, int batches, WorkRoles role, TimeSpan time, string reason);
 }

@@ -30,6 +30,9 @@ public sealed record WorkerStatus(
 {
     /// <summary>Reports that came too late, since it started: the fence refused them.</summary>
     public long RefusedReports { get; init; }
+
+    /// <summary>Why nothing comes of its work just now, in one line; null where nothing is wrong.</summary>
+    public string? Trouble { get; init; }
 }
 
 /// <summary>One slot's present work.</summary>

@@ -15,6 +15,9 @@ internal sealed class HeldItem(Lease lease)
     /// <summary>On its way to a slot: an image's conditions are being fetched, or it is being looked whether a prompt's is there.</summary>
     public bool IsFetching { get; set; }
 
+    /// <summary>Whether an outcome was handed over, which may wait to be sent.</summary>
+    public bool IsSettled => Volatile.Read(ref _isSettled) != 0;
+
     /// <summary>Whether an outcome was handed over: the first one counts.</summary>
     public bool TrySettle() => Interlocked.Exchange(ref _isSettled, 1) == 0;
 

@@ -10,6 +10,11 @@ internal sealed class ReportSender(IWorkQueue queue, string worker, WorkDesk des
     private readonly Channel<(HeldItem Item, WorkOutcome Outcome)> _outcomes =
         Channel.CreateUnbounded<(HeldItem, WorkOutcome)>(new UnboundedChannelOptions { SingleReader = true });
 
+    private volatile string? _trouble;
+
+    /// <summary>Why what was made is not handed on just now, in one line; null where it is.</summary>
+    public string? Trouble => _trouble;
+
     /// <summary>Hands over an item's outcome; the item stays held until it is sent. What comes after its first outcome is dropped.</summary>
     public void Send(HeldItem item, WorkOutcome outcome)
     {
@@ -54,10 +59,12 @@ internal sealed class ReportSender(IWorkQueue queue, string worker, WorkDesk des
                 IReadOnlyList<bool> taken = await queue.ReportAsync(worker, [.. batch.Select(entry => new WorkReport(entry.Item.Lease, entry.Outcome))], giveUp);
                 int refused = taken.Count(static isTaken => !isTaken);
                 tally.Change(counts => counts with { RefusedReports = counts.RefusedReports + refused });
+                _trouble = null;
                 break;
             }
             catch (Exception exception) when (Outage.IsOne(exception, options))
             {
+                _trouble = $"what it made cannot be handed on: {Outage.OneLine(exception)}";
                 await backoff.WaitAsync(giveUp);
             }
         }

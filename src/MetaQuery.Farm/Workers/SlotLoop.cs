@@ -5,7 +5,7 @@ namespace MetaQuery.Farm;
 /// <summary>One slot: an OS thread with its own halves, which takes batches from the desk and hands on what it makes.</summary>
 internal sealed class SlotLoop(
     IConditionEncoder? encoder, IImageDenoiser? denoiser, ConditionCache cache, WorkDesk desk, ResultFinisher finisher, ReportSender reports,
-    WorkerTally tally, WorkerOptions options) : IDisposable
+    WorkerTally tally, WorkerOptions options, OtherWorkers others) : IDisposable
 {
     public SlotClock Clock { get; } = new(options.Clock);
 
@@ -116,7 +116,9 @@ internal sealed class SlotLoop(
     {
         try
         {
-            return Clock.Compute(batch, rows.Count, () => tally.Stages.Time(stage, compute));
+            T result = Clock.Compute(batch, rows.Count, () => tally.Stages.Time(stage, compute));
+            desk.Succeed(batch.Role);
+            return result;
         }
         catch (OperationCanceledException) when (batch.Cause is CancelCause.AllGone)
         {
@@ -135,10 +137,17 @@ internal sealed class SlotLoop(
         catch (Exception exception)
 #pragma warning restore CA1031
         {
-            string reason = exception is OperationCanceledException && batch.Cause == CancelCause.TimedOut
-                ? $"the {stage} batch {batch.Lateness}" : Outage.OneLine(exception);
+            bool isLate = exception is OperationCanceledException && batch.Cause == CancelCause.TimedOut;
+            string reason = isLate ? $"the {stage} batch {batch.Lateness}" : Outage.OneLine(exception);
             tally.Change(counts => counts with { FailedBatches = counts.FailedBatches + 1 });
-            Report(rows, new FailedOutcome(reason, rows.Count));
+            if (!isLate && desk.Fail(batch.Role, reason) && others.Serve(batch.Role, batch.Token))
+            {
+                Report([.. rows, .. desk.Rest(batch.Role)], new ReturnedOutcome()); // the others tell whether it is the items' fault
+            }
+            else
+            {
+                Report(rows, new FailedOutcome(reason, rows.Count));
+            }
         }
 
         return null;

@@ -7,9 +7,6 @@ internal sealed partial class WorkDesk
     private long? _restingSince;
     private bool _isTold;
 
-    /// <summary>Whether no prompts are taken for a while, so that those who can get at their pictures have them.</summary>
-    public bool IsResting => Read(() => _restingSince is not null);
-
     /// <summary>Pictures were read: those of other prompts can be had, too.</summary>
     public void PicturesCame()
     {
@@ -44,11 +41,12 @@ internal sealed partial class WorkDesk
         }
     }
 
-    /// <summary>Takes prompts again once a lease's time is over.</summary>
+    /// <summary>Takes again, once a lease's time is over, what it rests from.</summary>
     public void EndRest()
     {
         lock (_gate)
         {
+            EndFailureRests();
             if (_restingSince is { } since && _options.Clock.GetElapsedTime(since) >= _options.LeaseTime)
             {
                 _restingSince = null;

@@ -46,8 +46,9 @@ internal sealed partial class WorkDesk
         {
             int room = role == WorkRoles.Dit ? _pool.RoomForImages - _fetching : _pool.RoomForPrompts - _looking;
             int interactive = _pool.RoomForInteractive(role) - (role == WorkRoles.Dit ? 0 : _looking);
-            bool takesNone = _isPaused || _isShut || !HasFreeableSlot || (role == WorkRoles.Mllm && _restingSince is not null);
+            bool takesNone = _isPaused || _isShut || !HasFreeableSlot || IsRestingNow(role);
             room = takesNone ? 0 : !interactiveOnly ? room : room > 0 ? 0 : interactive;
+            room = room > 0 ? Math.Min(room, RoomForOutcomes(role)) : 0;
             return room > 0 ? _calls.Begin(role, interactiveOnly, room) : null;
         }
     }
@@ -88,19 +89,20 @@ internal sealed partial class WorkDesk
     }
 
     /// <summary>An item is ready for a slot.</summary>
-    /// <returns>False where nothing is begun any more: it must be given back.</returns>
+    /// <returns>False where nothing is begun any more, or not for a while: it must be given back.</returns>
     public bool TryPool(HeldItem item)
     {
         lock (_gate)
         {
             EndFetching(item);
-            if (!item.IsGone && !_isShut)
+            bool isBegun = !_isShut && !_failureRests.ContainsKey(item.Item.Role);
+            if (!item.IsGone && isBegun)
             {
                 _pool.Add(item);
             }
 
             Change();
-            return item.IsGone || !_isShut;
+            return item.IsGone || isBegun;
         }
     }
 
@@ -198,6 +200,11 @@ internal sealed partial class WorkDesk
 
     private bool HasFreeableSlot => _running.Count < _options.Slots || _running.Count(batch => batch.IsStuck(_options.LeaseTime)) < _options.Slots;
 
+    /// <summary>Items whose outcomes may still gather here while they cannot be sent: two batches a slot, the results of which fit in memory.</summary>
+    private int RoomForOutcomes(WorkRoles role) =>
+        (2 * _options.Slots * (role == WorkRoles.Dit ? _pool.BatchSize : _options.EncodeBatchSize))
+        - _held.Values.Count(held => held.IsSettled && held.Item.Role == role);
+
     private HeldItem Hold(Lease lease)
     {
         var held = new HeldItem(lease);
@@ -225,11 +232,11 @@ internal sealed partial class WorkDesk
 
     private IReadOnlyList<HeldItem>? Choose()
     {
-        bool isDry = _dry.HasFlag(WorkRoles.Dit);
+        bool isDry = _dry.HasFlag(WorkRoles.Dit) || IsRestingNow(WorkRoles.Dit);
         bool canAsk = _options.Roles.HasFlag(WorkRoles.Dit) && !isDry && !_isPaused && !_isShut;
         bool isClosed = _options.EncodeWindow is not null && (_isPaused || _isShut); // what a turn waits for does not come then
         WorkRoles busy = _running.Where(batch => !batch.IsStuck(_options.LeaseTime)).Aggregate(WorkRoles.None, (roles, batch) => roles | batch.Role);
-        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed || _restingSince is not null, busy);
+        return _pool.Choose(isDry || isClosed, moreMayCome: _fetching > 0 || (canAsk && _pool.RoomForImages > 0), _dry.HasFlag(WorkRoles.Mllm) || isClosed || IsRestingNow(WorkRoles.Mllm), busy);
     }
 
     private RunningBatch Begin(IReadOnlyList<HeldItem> rows)

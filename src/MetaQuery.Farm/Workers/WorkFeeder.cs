@@ -56,7 +56,7 @@ internal sealed class WorkFeeder(
         }
     }
 
-    private WorkRoles AloneRoles => desk.IsResting ? worker.Roles & ~WorkRoles.Mllm : worker.Roles;
+    private WorkRoles AloneRoles => worker.Roles & ~desk.RestingRoles;
 
     /// <summary>Looks again at prompts that others were encoding, or whose pictures could not be had.</summary>
     public async Task LookAgainAsync(CancellationToken shut)

@@ -16,6 +16,7 @@ public sealed class WorkerHost : IDisposable
 
     private readonly IFarmModel _model;
     private readonly IWorkQueue _queue;
+    private readonly OtherWorkers _others;
     private readonly ConditionCache _cache;
     private readonly WorkerOptions _options;
     private readonly WorkDesk _desk;
@@ -52,6 +53,7 @@ public sealed class WorkerHost : IDisposable
         Info = new WorkerInfo(
             NewId(), Environment.MachineName, Environment.ProcessId, options.Roles, options.Slots, options.Device, model.Description.Lane, conditions, images,
             options.Clock.GetUtcNow());
+        _others = new OtherWorkers(registry, Info, options);
         _desk = new WorkDesk(options, images.DefaultBatchSize);
         _tally = new WorkerTally(options.Clock);
         _reports = new ReportSender(queue, Info.Id, _desk, _tally, options);
@@ -74,6 +76,7 @@ public sealed class WorkerHost : IDisposable
                 Math.Clamp(busy / _options.Slots, 0, 1), _cache.Counters)
             {
                 RefusedReports = counts.RefusedReports,
+                Trouble = _reports.Trouble ?? _desk.Trouble,
             };
         }
     }
@@ -233,7 +236,7 @@ public sealed class WorkerHost : IDisposable
             {
                 IConditionEncoder? encoder = _options.Roles.HasFlag(WorkRoles.Mllm) ? _model.CreateEncoder(_options.Pictures) : null;
                 IImageDenoiser? denoiser = _options.Roles.HasFlag(WorkRoles.Dit) ? _model.CreateDenoiser() : null;
-                slots.Add(new SlotLoop(encoder, denoiser, _cache, _desk, finisher, _reports, _tally, _options));
+                slots.Add(new SlotLoop(encoder, denoiser, _cache, _desk, finisher, _reports, _tally, _options, _others));
                 if ((encoder is not null && encoder.Identity != Info.Conditions) || (denoiser is not null && denoiser.Info != Info.Images))
                 {
                     throw new ModelMismatchException(

@@ -1,13 +1,19 @@
+using MetaQuery.Data;
+
 namespace MetaQuery.Farm.Tests.Doubles;
 
 /// <summary>A queue whose connection the test takes away and gives back.</summary>
 internal sealed class TroubledQueue(IWorkQueue queue) : IWorkQueue
 {
     private volatile bool _isCut;
+    private volatile bool _hasFullInbox;
     private int _refusals;
 
     /// <summary>While it is set, every call fails.</summary>
     public bool IsCut { get => _isCut; set => _isCut = value; }
+
+    /// <summary>While it is set, this machine cannot write what it made where the head reads it.</summary>
+    public bool HasFullInbox { get => _hasFullInbox; set => _hasFullInbox = value; }
 
     /// <summary>While it is set, a renewal finds every lease lost.</summary>
     public bool LosesLeases { get; set; }
@@ -45,6 +51,12 @@ internal sealed class TroubledQueue(IWorkQueue queue) : IWorkQueue
     public async ValueTask<IReadOnlyList<bool>> ReportAsync(string worker, IReadOnlyList<WorkReport> reports, CancellationToken cancellationToken)
     {
         Reach();
+        if (_hasFullInbox)
+        {
+            Interlocked.Increment(ref _refusals);
+            throw new StorageException(StorageFault.DiskFull, "inbox: no space left");
+        }
+
         IReadOnlyList<bool> taken = await queue.ReportAsync(worker, reports, cancellationToken);
         if (LosesAnswers)
         {
