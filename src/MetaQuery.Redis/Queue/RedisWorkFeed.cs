@@ -12,6 +12,7 @@ namespace MetaQuery.Redis;
 public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
 {
     private const int ItemsPerCall = 512;
+    private const long ItemBytesPerCall = 4 << 20; // a call must be over well within its time limit, and holds everybody else up
     private const int EntriesPerCall = 512;
 
     private readonly RedisConnection _connection;
@@ -60,7 +61,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         await _gate.WaitAsync(cancellationToken);
         try
         {
-            foreach (WorkItem[] chunk in items.Chunk(ItemsPerCall))
+            foreach (IReadOnlyList<(WorkItem, byte[])> chunk in ItemChunks.Cut(items, item => item, ItemsPerCall, ItemBytesPerCall))
             {
                 await FeedChunkAsync(lane, chunk, cancellationToken);
             }
@@ -165,21 +166,21 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         return at < 0 ? "" : info[(at + name.Length + 2)..].Split('\r', '\n')[0];
     }
 
-    private async Task FeedChunkAsync(string lane, WorkItem[] items, CancellationToken cancellationToken)
+    private async Task FeedChunkAsync(string lane, IReadOnlyList<(WorkItem Item, byte[] Bytes)> items, CancellationToken cancellationToken)
     {
-        List<string> queues = [.. items.Select(item => RedisKeys.QueueOf(lane, item)).Distinct(StringComparer.Ordinal)];
+        List<string> queues = [.. items.Select(item => RedisKeys.QueueOf(lane, item.Item)).Distinct(StringComparer.Ordinal)];
         RedisKey[] keys = [_keys.Run, _keys.Queues, .. queues.Select(_keys.Stream)];
-        var values = new List<RedisValue> { _head, _epoch, NewName(), _fed, items.Length, _keys.WakePrefix };
+        var values = new List<RedisValue> { _head, _epoch, NewName(), _fed, items.Count, _keys.WakePrefix };
         foreach (string queue in queues)
         {
             values.Add(queue);
-            values.Add(RedisKeys.WakeName(lane, items.First(item => RedisKeys.QueueOf(lane, item) == queue).Role));
+            values.Add(RedisKeys.WakeName(lane, items.First(item => RedisKeys.QueueOf(lane, item.Item) == queue).Item.Role));
         }
 
-        foreach (WorkItem item in items)
+        foreach ((WorkItem item, byte[] bytes) in items)
         {
             values.Add(queues.IndexOf(RedisKeys.QueueOf(lane, item)) + 1);
-            values.Add(WorkItemCodec.ToBytes(item));
+            values.Add(bytes);
             values.Add(item is DenoiseItem denoise ? denoise.JobId : "");
         }
 

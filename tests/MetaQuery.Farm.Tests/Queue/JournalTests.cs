@@ -272,6 +272,20 @@ public sealed class JournalTests : IDisposable
         Assert.Equal(0, journal.Bytes);
     }
 
+    [Fact]
+    public void A_compaction_with_a_record_that_no_reader_would_take_is_refused_and_the_old_records_stand()
+    {
+        byte[][] payloads = Payloads(3);
+        using (FarmJournal journal = FarmJournal.Open(Log, null))
+        {
+            journal.Append(1, payloads[0]);
+            Assert.Throws<ArgumentOutOfRangeException>(() => journal.Compact([(1, payloads[2]), (1, new byte[FarmJournal.MaxPayloadBytes + 1])]));
+            journal.Append(1, payloads[1]);
+        }
+
+        Assert.Equal(Hex(payloads[..2]), Read(Log, out _));
+    }
+
     private static byte[][] Payloads(int count) => [.. Enumerable.Range(0, count).Select(i => Encoding.ASCII.GetBytes(new string((char)('a' + i), i * 5 % 23)))];
 
     private static long[] Ends(byte[][] payloads)
