@@ -26,12 +26,13 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
     private string _epoch;
     private string _server;
     private long _fed;
+    private volatile bool _hasDropped;
 
     private RedisWorkFeed(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head, string epoch, string server, long fed)
     {
         (_connection, _keys, _options, _clock) = (connection, connection.Keys, options, clock);
         (_head, _epoch, _server, _fed) = (head, epoch, server, fed);
-        _reports = new ReportReader(connection, options, clock, head);
+        _reports = new ReportReader(connection, options, clock, head, () => _hasDropped = true);
         _contact = new ContactClock(options.LeaseTime, clock);
     }
 
@@ -94,6 +95,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         await _connection.RepeatAsync(database => database.PublishAsync(RedisChannel.Literal(_keys.Withdrawn), jobId), _options.Patience, cancellationToken);
     }
 
+    /// <remarks>An item that could not be read is lost, too. As with every other loss the streams go: with them goes what else nobody can read.</remarks>
     public async ValueTask<bool> HasLostItemsAsync(CancellationToken cancellationToken)
     {
         await _gate.WaitAsync(cancellationToken);
@@ -110,12 +112,21 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
 
             if (run[0] == _epoch && (long)run[2] >= _fed)
             {
-                return run[1] == _head ? false : throw Replaced();
+                if (run[1] != _head)
+                {
+                    throw Replaced();
+                }
+
+                if (!_hasDropped)
+                {
+                    return false;
+                }
             }
 
             string epoch = NewName();
             await RepeatAsync(LuaScripts.Reset, [_keys.Run, _keys.Queues, _keys.Reports], [_head, epoch, _keys.Prefix], cancellationToken);
             (_epoch, _fed) = (epoch, 0);
+            _hasDropped = false; // what is dropped from here on lay there before, and is fed again, too
             _reports.StartAgain();
             return true;
         }
