@@ -85,12 +85,7 @@ internal sealed class CsvPromptParser
             }
         }
 
-        if (_others.WrittenCount > 0)
-        {
-            fields.OtherFields = _others.WrittenSpan.ToArray();
-        }
-
-        return null;
+        return fields.SetOtherFields(_others.WrittenSpan, _limits);
     }
 
     /// <summary>One picture as it stands, or several as a JSON list.</summary>

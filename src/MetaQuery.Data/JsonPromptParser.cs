@@ -47,12 +47,7 @@ internal sealed class JsonPromptParser(PromptLimits limits)
             return $"holds half a surrogate pair as an escape before column {reader.BytesConsumed + 1}";
         }
 
-        if (_others.WrittenCount > 0)
-        {
-            fields.OtherFields = _others.WrittenSpan.ToArray();
-        }
-
-        return null;
+        return fields.SetOtherFields(_others.WrittenSpan, limits);
     }
 
     private string? ParseMember(ReadOnlySpan<byte> line, ref Utf8JsonReader reader, PromptFields fields)

@@ -32,7 +32,7 @@ internal sealed class PromptFields
 
     public string? Id { get; private set; }
 
-    public ReadOnlyMemory<byte> OtherFields { get; set; }
+    public ReadOnlyMemory<byte> OtherFields { get; private set; }
 
     public static PromptField Known(ReadOnlySpan<char> name) => name switch
     {
@@ -116,6 +116,19 @@ internal sealed class PromptFields
             }
         }
 
+        return null;
+    }
+
+    /// <param name="members">Of a JSON object, without its braces; empty for none.</param>
+    /// <param name="limits">Of the file.</param>
+    public string? SetOtherFields(ReadOnlySpan<byte> members, PromptLimits limits)
+    {
+        if (members.Length > limits.MaxOtherFieldsBytes)
+        {
+            return $"the other fields have {members.Length} bytes; they may have {limits.MaxOtherFieldsBytes}";
+        }
+
+        OtherFields = members.ToArray();
         return null;
     }
 

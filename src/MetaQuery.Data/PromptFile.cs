@@ -26,6 +26,9 @@ public sealed record PromptLimits
 
     public float MaxGuidanceScale { get; init; } = 100;
 
+    /// <summary>Bytes of a line's other fields in all, as they go into the sample's JSON: they travel with each of its images.</summary>
+    public int MaxOtherFieldsBytes { get; init; } = 64 << 10;
+
     internal int LineBytes(PromptFormat format) => format == PromptFormat.JsonLines ? MaxJsonLineBytes : MaxLineBytes;
 }
 

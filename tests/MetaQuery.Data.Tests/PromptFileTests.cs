@@ -213,6 +213,17 @@ public sealed class PromptFileTests : IDisposable
     }
 
     [Fact]
+    public void Other_fields_have_a_limit_in_all_that_pictures_are_no_part_of()
+    {
+        string half = new('x', 32 << 10);
+        string fits = $$"""{"prompt": "a", "images": "data:image/png;base64,{{new string('A', 1 << 20)}}", "a": "{{half}}", "b": 1}""";
+        string json = $$"""{"prompt": "a", "a": "{{half}}", "b": "{{half}}"}""";
+        const string What = "the other fields have 65549 bytes; they may have 65536"; // with two quoted names, two colons, four quotes and a comma
+        Assert.Equal([$"line 2: {What}"], Errors("p.jsonl", $"{fits}\n{json}\n"));
+        Assert.Equal([$"line 3: {What}"], Errors("p.csv", $"prompt,a,b\na,{half},1\na,{half},{half}\n"));
+    }
+
+    [Fact]
     public void A_file_that_is_written_to_while_it_is_read_is_refused_long_before_its_end()
     {
         string path = _folder.Write("p.txt", string.Concat(Enumerable.Range(0, 100_000).Select(i => $"prompt {i:D6}\n")));
@@ -290,6 +301,9 @@ public sealed class PromptFileTests : IDisposable
             return true;
         }
     }
+
+    private string[] Errors(string name, string text) =>
+        [.. PromptFile.Open(_folder.Write(name, text)).Validate(skipInvalid: true).Errors.Select(error => error.ToString())];
 
     private PromptLine[] Read(string name, string text)
     {

@@ -71,6 +71,30 @@ public sealed class FarmOverRedisTests : IDisposable
         Assert.Equal(await EmbeddedAsync(prompts), Workspace.HashOutput(_work[$"data/jobs/{job.Id}/out"]));
     }
 
+    [Fact]
+    public async Task Items_and_reports_of_a_later_version_end_neither_worker_nor_head_and_the_job_has_the_same_bytes()
+    {
+        string[] prompts = [.. Enumerable.Range(0, 30).Select(number => $"prompt {number}")];
+        var model = new ToyModel { BeforeDenoise = (_, _) => Thread.Sleep(15) };
+        await using TestFarm farm = Farm(TimeSpan.FromSeconds(2));
+        FarmHead head = await StartHeadAsync(farm, model);
+        await using Worker first = await Worker.StartAsync(farm, model);
+        await using Worker second = await Worker.StartAsync(farm, model);
+        JobView job = await SubmitAsync(head, prompts);
+        await TestFarm.UntilAsync(() => Task.FromResult(Foreign.AddItem(_redis, farm, $"q:{model.Description.Lane}:dit:bulk")), "images are fed");
+        await UntilWrittenAsync(head, job.Id, 15);
+        Foreign.AddReport(_redis, farm, Foreign.Bytes, "\u0001\u0005");
+        await UntilWrittenAsync(head, job.Id, 30);
+        await head.DisposeAsync();
+        Foreign.AddReport(_redis, farm, Foreign.Bytes, "\u0001c");
+
+        head = await StartHeadAsync(farm, model);
+        JobView done = await UntilEndedAsync(head, job.Id);
+        Assert.Equal((JobState.Completed, (string?)null), (done.State, done.Reason));
+        await head.DisposeAsync();
+        Assert.Equal(await EmbeddedAsync(prompts), Workspace.HashOutput(_work[$"data/jobs/{job.Id}/out"]));
+    }
+
     private static JobSpec Spec(string[] prompts, string outFolder) =>
         new() { Prompts = prompts, OutFolder = outFolder, ImagesPerPrompt = Images, SamplesPerShard = 50, Seed = 5 };
 

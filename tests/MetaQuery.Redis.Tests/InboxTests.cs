@@ -42,6 +42,36 @@ public sealed class InboxTests(RealRedis redis) : IClassFixture<RealRedis>
     }
 
     [Fact]
+    public async Task A_head_that_was_away_reads_samples_by_portions_and_misses_none()
+    {
+        const int Count = 100;
+        await using var farm = new TestFarm(redis);
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        DenoiseItem[] items = Denoises(Count);
+        await head.FeedAsync(Lane, items, None);
+        var image = new byte[1 << 20];
+        while (await worker.LeaseAsync(Request("w1"), None) is { Count: > 0 } leases)
+        {
+            await worker.ReportAsync("w1", [.. leases.Select(lease => new WorkReport(
+                lease, new DenoisedOutcome(new FinishedSample(((DenoiseItem)lease.Item).Position, image, new byte[1], new byte[1]))))], None);
+        }
+
+        var received = new List<int>();
+        var ids = new List<string>();
+        while (await head.ReceiveAsync(1024, TimeSpan.Zero, None) is { Count: > 0 } reports)
+        {
+            received.Add(reports.Count);
+            ids.AddRange(reports.Select(report => report.Item.Id));
+            await head.ConfirmAsync(reports, None);
+        }
+
+        Assert.Equal([64, 36], received); // the portion ends with the sample that makes it 64 MiB
+        Assert.Equal(items.Select(item => item.Id), ids);
+        Assert.Empty(Directory.EnumerateFileSystemEntries(farm.Inbox));
+    }
+
+    [Fact]
     public async Task A_file_is_kept_until_the_last_of_its_reports_is_confirmed()
     {
         await using var farm = new TestFarm(redis);

@@ -1,4 +1,5 @@
 using MetaQuery.Farm;
+using MetaQuery.Farm.Tests.Doubles;
 using MetaQuery.TestKit;
 using static MetaQuery.Redis.Tests.TestFarm;
 
@@ -8,6 +9,24 @@ namespace MetaQuery.Redis.Tests;
 public sealed class QueueTests(RealRedis redis) : IClassFixture<RealRedis>
 {
     private static readonly CancellationToken None = CancellationToken.None;
+
+    [Fact]
+    public async Task Large_items_arrive_at_a_server_that_has_little_room_for_a_call()
+    {
+        using var small = RealRedis.With(["--maxmemory-clients", "16mb"], appendOnly: false); // a client that says more in one call is cut off
+        await using var farm = new TestFarm(small);
+        RedisWorkFeed head = await farm.HeadAsync();
+        RedisWorkQueue worker = await farm.WorkerAsync();
+        DenoiseItem[] items = [.. Enumerable.Range(0, 500).Select(i => Items.WithOtherFields(Job, i, 64 << 10))];
+        await head.FeedAsync(Lane, items, None);
+        var leased = new List<string>();
+        while (await worker.LeaseAsync(Request("w1"), None) is { Count: > 0 } leases)
+        {
+            leased.AddRange(leases.Select(lease => lease.Item.Id));
+        }
+
+        Assert.Equal(items.Select(item => item.Id), leased);
+    }
 
     [Fact]
     public async Task Items_are_leased_in_the_order_they_were_fed_and_reports_arrive_in_the_order_they_were_taken()

@@ -114,7 +114,7 @@ public sealed class ServerFaultTests
         await head.FeedAsync(Lane, Denoises(2), None);
         IReadOnlyList<Lease> leases = await worker.LeaseAsync(Request("w1"), None);
         var contact = new ContactClock(farm.Options.LeaseTime, TimeProvider.System);
-        await using var reader = new ReportReader(await farm.ConnectAsync(), farm.Options, TimeProvider.System, head: "");
+        await using var reader = new ReportReader(await farm.ConnectAsync(), farm.Options, TimeProvider.System, head: "", dropped: () => { });
         await worker.ReportAsync("w1", [Finish(leases[0])], None);
         Assert.Single(await reader.ReceiveAsync(10, TimeSpan.Zero, contact, None));
         await worker.ReportAsync("w1", [Finish(leases[1])], None);

@@ -1,6 +1,7 @@
 using MetaQuery.Farm;
 using MetaQuery.Silo.Hosting;
 using MetaQuery.Redis;
+using Microsoft.Extensions.Logging;
 
 namespace MetaQuery.Orleans;
 
@@ -23,6 +24,11 @@ public interface IFarmBackbone : IAsyncDisposable
     /// <summary>Waits some seconds, before the head lets go, for reports that would be lost with this process.</summary>
     Task SettleAsync(string lane);
 
+    /// <summary>Where the queues that are opened from now on say what they could not read.</summary>
+    void LogTo(ILogger log)
+    {
+    }
+
     /// <summary>One for all slots of a process.</summary>
     ConditionCache CreateCache(long memoryBytes);
 }
@@ -43,6 +49,8 @@ public sealed class RedisBackbone(RedisFarm farm) : IFarmBackbone
     public async Task<IWorkQueue> OpenQueueAsync(CancellationToken cancellationToken) => await farm.OpenQueueAsync(cancellationToken);
 
     public Task SettleAsync(string lane) => Task.CompletedTask; // the next head receives them
+
+    public void LogTo(ILogger log) => farm.Log = log;
 
     public ConditionCache CreateCache(long memoryBytes) => farm.CreateCache(memoryBytes);
 

@@ -53,6 +53,7 @@ public static class SiloServer
         ArgumentNullException.ThrowIfNull(joined);
         ServeOptions serve = options.Serve;
         using ILoggerFactory logs = HeadServing.LogsOf(logging);
+        backbone.LogTo(logs.CreateLogger<RedisFarm>());
         var keys = new ApiKeyRing(new ApiKeyFile(serve.DataFolder));
         if (options.IsHead)
         {

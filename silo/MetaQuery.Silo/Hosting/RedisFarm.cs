@@ -1,5 +1,7 @@
 using MetaQuery.Farm;
 using MetaQuery.Redis;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace MetaQuery.Silo.Hosting;
 
@@ -39,8 +41,11 @@ public sealed class RedisFarm : IAsyncDisposable
 
     public RedisConnection Connection { get; }
 
+    /// <summary>Of queues that are opened from now on.</summary>
+    public ILogger Log { get; set; } = NullLogger.Instance;
+
     /// <summary>For <see cref="RedisWorkQueue"/> and <see cref="RedisWorkFeed"/>.</summary>
-    public RedisQueueOptions Queue => new() { InboxFolder = Options.InboxFolder, LeaseTime = Options.LeaseTime };
+    public RedisQueueOptions Queue => new() { InboxFolder = Options.InboxFolder, LeaseTime = Options.LeaseTime, Log = Log };
 
     /// <exception cref="FarmException">Redis cannot be reached, or refuses: one line.</exception>
     public static async Task<RedisFarm> ConnectAsync(RedisFarmOptions options, CancellationToken cancellationToken)

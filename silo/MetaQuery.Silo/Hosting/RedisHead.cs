@@ -24,6 +24,7 @@ public static class RedisHead
         ArgumentNullException.ThrowIfNull(listening);
         using ILoggerFactory logs = HeadServing.LogsOf(logging);
         await using RedisFarm farm = await RedisFarm.ConnectAsync(redis, stop); // before seconds are spent on hashing the model
+        farm.Log = logs.CreateLogger<RedisFarm>();
         ModelDescription model = LocalModel.Describe(options.ModelFolder);
         using ChatService? chat = options.ChatSlots is > 0 and var slots
             ? ChatService.Load(options.ModelFolder, model.Conditions.ModelRevision, options.Dtype, options.Threads, slots, options.Device)

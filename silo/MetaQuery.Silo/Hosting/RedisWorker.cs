@@ -54,6 +54,7 @@ public static class RedisWorker
         RedisFarm farm = await RedisFarm.ConnectAsync(options.Farm, drain); // before seconds are spent on the model
         await using (farm)
         {
+            farm.Log = logs.CreateLogger<RedisFarm>();
             await FindHeadAsync(options.Farm.DataFolder, drain);
             using LocalModel model = LocalModel.Load(
                 options.ModelFolder, options.Dtype, options.Threads, options.Roles, options.Device, options.MemoryBudgetBytes, options.CacheMemoryBytes);

@@ -88,8 +88,7 @@ public sealed class FarmJournal : IDisposable
     /// <exception cref="StorageException">It could not be written; the journal is as before.</exception>
     public void Append(byte kind, ReadOnlySpan<byte> payload)
     {
-        ArgumentOutOfRangeException.ThrowIfZero(kind);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(payload.Length, MaxPayloadBytes);
+        ThrowIfNoRecord(kind, payload.Length);
         lock (_appending)
         {
             ThrowIfUnusable();
@@ -126,6 +125,8 @@ public sealed class FarmJournal : IDisposable
     }
 
     /// <summary>Replaces all records by these, whole or not at all: a new file, synced, renamed over the old one. Appends wait meanwhile. Mends a broken journal.</summary>
+    /// <param name="records">Each is written before the next one is asked for.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A kind or a size that <see cref="Append"/> would not take; the old records stand.</exception>
     /// <exception cref="StorageException">It could not be written; the old records stand.</exception>
     public void Compact(IEnumerable<(byte Kind, ReadOnlyMemory<byte> Payload)> records)
     {
@@ -142,7 +143,7 @@ public sealed class FarmJournal : IDisposable
                     {
                         foreach ((byte kind, ReadOnlyMemory<byte> payload) in records)
                         {
-                            ArgumentOutOfRangeException.ThrowIfZero(kind);
+                            ThrowIfNoRecord(kind, payload.Length);
                             Write(JournalRecord.Encode(kind, payload.Span, synced: 0));
                         }
 
@@ -216,6 +217,12 @@ public sealed class FarmJournal : IDisposable
         }
 
         Interlocked.Exchange(ref _synced, reached);
+    }
+
+    private static void ThrowIfNoRecord(byte kind, int payloadBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(kind);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(payloadBytes, MaxPayloadBytes); // no reader would take it
     }
 
     private void CutBack(Exception cause)

@@ -14,6 +14,8 @@ internal sealed class LeaseJournal : IDisposable
     private const byte LeasedKind = 1;
     private const byte EndedKind = 2;
     private const long CompactFromBytes = 1 << 20;
+    private const int LeasesPerRecord = 1000;
+    private const long ItemBytesPerRecord = 8 << 20; // far below what a journal's record may have
 
     private readonly SortedDictionary<long, (string Worker, WorkItem Item)> _orphans = [];
     private readonly WireWriter _writer = new();
@@ -37,8 +39,27 @@ internal sealed class LeaseJournal : IDisposable
         return leases;
     }
 
-    /// <exception cref="StorageException">It could not be written.</exception>
-    public void Leased(string worker, IReadOnlyList<MemoryWorkQueue.Held> leases) => _journal.Append(LeasedKind, EncodeLeased(worker, leases));
+    /// <returns>How many of them, from the first on, are written: fewer than all where the disk took no more. The next call says why.</returns>
+    /// <exception cref="StorageException">Not even the first could be written.</exception>
+    public int Leased(string worker, IReadOnlyList<MemoryWorkQueue.Held> leases)
+    {
+        int written = 0;
+        foreach ((int count, ReadOnlyMemory<byte> record) in EncodeLeased(worker, leases))
+        {
+            try
+            {
+                _journal.Append(LeasedKind, record.Span);
+            }
+            catch (StorageException) when (written > 0)
+            {
+                break;
+            }
+
+            written += count;
+        }
+
+        return written;
+    }
 
     /// <param name="ended">Leases that end.</param>
     /// <param name="withOrphans">Whether the orphans end, too.</param>
@@ -83,19 +104,23 @@ internal sealed class LeaseJournal : IDisposable
 
     public void Dispose() => _journal.Dispose();
 
-    private ReadOnlySpan<byte> EncodeLeased(string worker, IReadOnlyList<MemoryWorkQueue.Held> leases)
+    /// <returns>Records and the number of leases in each; a record is good until the next one is asked for.</returns>
+    private IEnumerable<(int Count, ReadOnlyMemory<byte> Record)> EncodeLeased(string worker, IEnumerable<MemoryWorkQueue.Held> leases)
     {
-        _writer.Clear();
-        _writer.Byte(Version);
-        _writer.Text(worker);
-        _writer.Number(leases.Count);
-        foreach (MemoryWorkQueue.Held lease in leases)
+        foreach (IReadOnlyList<(MemoryWorkQueue.Held Lease, byte[] Item)> part in ItemChunks.Cut(leases, lease => lease.Item, LeasesPerRecord, ItemBytesPerRecord))
         {
-            _writer.Number(lease.Number);
-            WorkItemCodec.Write(_writer, lease.Item);
-        }
+            _writer.Clear();
+            _writer.Byte(Version);
+            _writer.Text(worker);
+            _writer.Number(part.Count);
+            foreach ((MemoryWorkQueue.Held lease, byte[] item) in part)
+            {
+                _writer.Number(lease.Number);
+                _writer.Raw(item);
+            }
 
-        return _writer.Written.Span;
+            yield return (part.Count, _writer.Written);
+        }
     }
 
     private IEnumerable<(byte Kind, ReadOnlyMemory<byte> Payload)> Snapshot(IReadOnlyCollection<MemoryWorkQueue.Held> held)
@@ -104,9 +129,9 @@ internal sealed class LeaseJournal : IDisposable
             [.. _orphans.Select(orphan => new MemoryWorkQueue.Held(orphan.Key, orphan.Value.Worker, "", orphan.Value.Item)), .. held];
         foreach (IGrouping<string, MemoryWorkQueue.Held> leases in all.GroupBy(lease => lease.Worker))
         {
-            foreach (MemoryWorkQueue.Held[] part in leases.Chunk(1000))
+            foreach ((_, ReadOnlyMemory<byte> record) in EncodeLeased(leases.Key, leases))
             {
-                yield return (LeasedKind, EncodeLeased(leases.Key, part).ToArray());
+                yield return (LeasedKind, record);
             }
         }
     }

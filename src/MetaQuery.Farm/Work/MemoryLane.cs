@@ -60,6 +60,11 @@ internal sealed class MemoryLane
     /// <summary>Undoes <see cref="Take"/> or <see cref="TryTakeAlone"/>.</summary>
     public void GiveBack(IReadOnlyList<WorkItem> items)
     {
+        if (items.Count == 0)
+        {
+            return;
+        }
+
         _alone = new Queue<WorkItem>(items.Where(item => item.RunsAlone).Concat(_alone));
         _interactive = new Queue<WorkItem>(items.Where(item => !item.RunsAlone && item.Priority == JobPriority.Interactive).Concat(_interactive));
         _bulk = new Queue<WorkItem>(items.Where(item => !item.RunsAlone && item.Priority == JobPriority.Bulk).Concat(_bulk));

@@ -215,18 +215,25 @@ public sealed partial class MemoryWorkQueue : IWorkQueue, IWorkFeed, IDisposable
             held[i] = new Held(++_tokens, worker, lane, items[i]) { RenewedAt = now };
         }
 
+        int written;
         try
         {
-            _journal?.Leased(worker, held);
+            written = _journal?.Leased(worker, held) ?? held.Length;
         }
-        catch (StorageException exception)
+        catch (Exception exception)
         {
             stream.GiveBack(items);
-            throw new WorkQueueException($"nothing can be leased: {exception.Message}", exception);
+            if (exception is StorageException)
+            {
+                throw new WorkQueueException($"nothing can be leased: {exception.Message}", exception);
+            }
+
+            throw;
         }
 
-        var leases = new Lease[held.Length];
-        for (int i = 0; i < held.Length; i++)
+        stream.GiveBack([.. items.Skip(written)]);
+        var leases = new Lease[written];
+        for (int i = 0; i < leases.Length; i++)
         {
             string token = held[i].Number.ToString(CultureInfo.InvariantCulture);
             _held.Add(token, held[i]);

@@ -50,6 +50,9 @@ public sealed class WireWriter
         value.CopyTo(Room(value.Length));
     }
 
+    /// <summary>Bytes that tell their end by themselves, such as an item's.</summary>
+    public void Raw(ReadOnlySpan<byte> value) => value.CopyTo(Room(value.Length));
+
     public void Key(ConditionKey key) => key.WriteTo(Room(ConditionKey.SizeBytes));
 
     /// <summary>Hash, width, height.</summary>

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Security.Cryptography;
 using MetaQuery.Farm;
 using StackExchange.Redis;
 
@@ -6,20 +7,23 @@ namespace MetaQuery.Redis;
 
 /// <summary>Takes entries for this process' workers, and finds again those whose hand-over got lost with a connection.</summary>
 /// <param name="connection">To Redis.</param>
-/// <param name="leaseTime">What is not renewed for many of these is nobody's any more.</param>
-/// <param name="clock">For that and for doubts.</param>
-internal sealed class LeaseReader(RedisConnection connection, TimeSpan leaseTime, TimeProvider clock) : IDisposable
+/// <param name="options">Of the queue. What is not renewed for many lease times is nobody's any more.</param>
+/// <param name="clock">For that, for doubts and for rests.</param>
+internal sealed class LeaseReader(RedisConnection connection, RedisQueueOptions options, TimeProvider clock) : IDisposable
 {
     private const int LeaseTimesKept = 20;
 
     // what was sent before a connection broke may still reach the server for a while
     private static readonly TimeSpan DoubtTime = TimeSpan.FromSeconds(30);
 
+    private static readonly byte[] Returned = OutcomeFormat.Write(new ReturnedOutcome(), place: null);
+
     private readonly RedisKeys _keys = connection.Keys;
     private readonly ConcurrentDictionary<string, long> _held = new(StringComparer.Ordinal); // with the time when it was last kept
     private readonly Dictionary<(string Lane, WorkRoles Role), PriorityTurns> _turns = [];
     private readonly SemaphoreSlim _gate = new(1, 1);
     private long? _inDoubtSince;
+    private long? _restsSince;
 
     public void Dispose() => _gate.Dispose();
 
@@ -80,7 +84,7 @@ internal sealed class LeaseReader(RedisConnection connection, TimeSpan leaseTime
 
         foreach ((string token, long kept) in _held)
         {
-            if (clock.GetElapsedTime(kept, now) > leaseTime * LeaseTimesKept)
+            if (clock.GetElapsedTime(kept, now) > options.LeaseTime * LeaseTimesKept)
             {
                 _held.TryRemove(KeyValuePair.Create(token, kept));
             }
@@ -96,8 +100,17 @@ internal sealed class LeaseReader(RedisConnection connection, TimeSpan leaseTime
         }
     }
 
+    // an item that this version cannot read comes back as soon as it is given back: others shall get at it first, and no loop shall be made of it
+    private TimeSpan RestTime => options.LeaseTime / 3;
+
     private async Task<IReadOnlyList<Lease>> ReadAsync(string worker, int most, IReadOnlyList<(string Queue, int Most)> queues)
     {
+        if (_restsSince is { } rests && clock.GetElapsedTime(rests) < RestTime)
+        {
+            return [];
+        }
+
+        _restsSince = null;
         if (_inDoubtSince is { } since)
         {
             // Behind the gate nobody else of this process reads: what the server names as ours and is not among these came in an answer that was lost.
@@ -132,14 +145,46 @@ internal sealed class LeaseReader(RedisConnection connection, TimeSpan leaseTime
         }
 
         var leases = new List<Lease>(found.Length / 3);
+        var unreadable = new List<ReportRow>();
+        string problem = "";
         for (int i = 1; i + 2 < found.Length; i += 3)
         {
             // the script counts the run's key as 1
             var token = new LeaseToken((string)found[0]!, queues[(int)found[i] - 2].Queue, (string)found[i + 1]!);
-            leases.Add(new Lease(token.ToString(), WorkItemCodec.Read((byte[])found[i + 2]!)));
+            if (EntryReader.TryRead((RedisValue)found[i + 2], out WorkItem? item, out string? what))
+            {
+                leases.Add(new Lease(token.ToString(), item));
+            }
+            else
+            {
+                unreadable.Add(new ReportRow(token, Returned, IsInFile: false));
+                problem = what;
+            }
+        }
+
+        if (unreadable.Count > 0)
+        {
+            await GiveBackAsync(worker, unreadable, problem);
         }
 
         return leases;
+    }
+
+    /// <summary>Left to run out, they would count as the worker's death; renewed, nobody else would ever get them.</summary>
+    private async Task GiveBackAsync(string worker, IReadOnlyList<ReportRow> rows, string problem)
+    {
+        _restsSince = clock.GetTimestamp();
+        options.Log.ItemsGivenBack(rows.Count, RestTime, problem);
+        string call = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12));
+        try
+        {
+            // one attempt: leases that came in the same answer wait for this
+            await ReportCommit.RunAsync(connection, worker, rows[0].Token.Epoch, call, rows, options.AnswerTime, TimeSpan.Zero, CancellationToken.None);
+        }
+        catch (WorkQueueException)
+        {
+            _inDoubtSince = clock.GetTimestamp(); // the look for what is this worker's finds them again
+        }
     }
 
     private IReadOnlyList<Lease> Hold(IReadOnlyList<Lease> leases)

@@ -1,3 +1,6 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace MetaQuery.Redis;
 
 /// <summary>Times and places of the queue; head and workers must be given the same.</summary>
@@ -14,6 +17,9 @@ public sealed record RedisQueueOptions
 
     /// <summary>How long a step that may be repeated is repeated while Redis cannot be reached.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>Where it is said what could not be read.</summary>
+    public ILogger Log { get; init; } = NullLogger.Instance;
 
     /// <summary>How long Redis keeps the answer of a step for those repeats.</summary>
     internal TimeSpan AnswerTime => Patience + TimeSpan.FromSeconds(45);

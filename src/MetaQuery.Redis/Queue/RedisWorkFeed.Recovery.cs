@@ -11,7 +11,10 @@ public sealed partial class RedisWorkFeed
     private readonly List<Take> _takes = [];
     private readonly ConcurrentQueue<WorkItem> _doubtful = new();
 
-    /// <remarks>Items with a report that nobody confirmed yet are named too: the report is on its way to this head.</remarks>
+    /// <remarks>
+    /// Items with a report that nobody confirmed yet are named too: the report is on its way to this head. What is leased and cannot be read here is not
+    /// named: this head feeds it again, and what its holder reports meanwhile comes to nothing.
+    /// </remarks>
     public async ValueTask<IReadOnlyList<WorkItem>> RecoverAsync(CancellationToken cancellationToken)
     {
         var named = new List<WorkItem>();
@@ -28,7 +31,7 @@ public sealed partial class RedisWorkFeed
             {
                 var leased = (RedisResult[])(await RepeatAsync(LuaScripts.Leased, keys, [next, EntriesPerCall], cancellationToken))!;
                 next = (string)leased[0]!;
-                named.AddRange(leased.Skip(1).Select(payload => WorkItemCodec.Read((byte[])payload!)));
+                named.AddRange(leased.Skip(1).Select(payload => ReadOrPassOver((RedisValue)payload)).OfType<WorkItem>());
             }
         }
 
@@ -117,7 +120,7 @@ public sealed partial class RedisWorkFeed
             StreamEntry[] entries = [.. claimed.ClaimedEntries.Where(entry => !entry.IsNull)];
             if (entries.Length > 0)
             {
-                var take = new Take(stream, NewName(), [.. entries.Select(entry => entry.Id)], [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))]);
+                var take = new Take(stream, NewName(), [.. entries.Select(entry => entry.Id)], [.. entries.Select(entry => ReadOrPassOver(entry["i"]))]);
                 _takes.Add(take);
                 await FinishAsync(take, taken, cancellationToken);
             }
@@ -137,11 +140,20 @@ public sealed partial class RedisWorkFeed
                 return database.ScriptEvaluateAsync(LuaScripts.Take, keys, values);
             },
             _options.Patience, cancellationToken))!;
-        taken.AddRange(take.Items.Where((_, i) => letters[i + 1] == '1'));
-        if (letters[0] == '1' && take.Calls > 1)
+        // Redis may no longer know what an earlier call did, whose answer was thrown away: made once too often is only work done twice, not taken is work never done
+        bool isDoubtful = letters[0] == '1' && take.Calls > 1;
+        for (int i = 0; i < take.Items.Length; i++)
         {
-            // Redis may no longer know what an earlier call did, whose answer was thrown away: made once too often is only work done twice, not taken is work never done
-            foreach (WorkItem item in take.Items.Where((_, i) => letters[i + 1] != '1'))
+            bool isTaken = letters[i + 1] == '1';
+            if (take.Items[i] is not { } item)
+            {
+                _hasDropped |= isTaken || isDoubtful;
+            }
+            else if (isTaken)
+            {
+                taken.Add(item);
+            }
+            else if (isDoubtful)
             {
                 _doubtful.Enqueue(item);
             }
@@ -151,8 +163,18 @@ public sealed partial class RedisWorkFeed
         _ = _connection.Database.KeyDeleteAsync(answer, CommandFlags.FireAndForget);
     }
 
-    /// <summary>Entries that are this head's and are to be taken out, until it is known that they are.</summary>
-    private sealed record Take(RedisKey Stream, string Call, RedisValue[] Entries, WorkItem[] Items)
+    private WorkItem? ReadOrPassOver(RedisValue bytes)
+    {
+        if (!EntryReader.TryRead(bytes, out WorkItem? item, out string? problem))
+        {
+            _options.Log.ItemPassedOver(problem);
+        }
+
+        return item;
+    }
+
+    /// <summary>Entries that are this head's and are to be taken out, until it is known that they are; without an item where it cannot be read.</summary>
+    private sealed record Take(RedisKey Stream, string Call, RedisValue[] Entries, WorkItem?[] Items)
     {
         /// <summary>How often Redis was asked.</summary>
         public int Calls { get; set; }

@@ -12,6 +12,7 @@ namespace MetaQuery.Redis;
 public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
 {
     private const int ItemsPerCall = 512;
+    private const long ItemBytesPerCall = 4 << 20; // a call must be over well within its time limit, and holds everybody else up
     private const int EntriesPerCall = 512;
 
     private readonly RedisConnection _connection;
@@ -25,12 +26,13 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
     private string _epoch;
     private string _server;
     private long _fed;
+    private volatile bool _hasDropped;
 
     private RedisWorkFeed(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head, string epoch, string server, long fed)
     {
         (_connection, _keys, _options, _clock) = (connection, connection.Keys, options, clock);
         (_head, _epoch, _server, _fed) = (head, epoch, server, fed);
-        _reports = new ReportReader(connection, options, clock, head);
+        _reports = new ReportReader(connection, options, clock, head, () => _hasDropped = true);
         _contact = new ContactClock(options.LeaseTime, clock);
     }
 
@@ -60,7 +62,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         await _gate.WaitAsync(cancellationToken);
         try
         {
-            foreach (WorkItem[] chunk in items.Chunk(ItemsPerCall))
+            foreach (IReadOnlyList<(WorkItem, byte[])> chunk in ItemChunks.Cut(items, item => item, ItemsPerCall, ItemBytesPerCall))
             {
                 await FeedChunkAsync(lane, chunk, cancellationToken);
             }
@@ -93,6 +95,7 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         await _connection.RepeatAsync(database => database.PublishAsync(RedisChannel.Literal(_keys.Withdrawn), jobId), _options.Patience, cancellationToken);
     }
 
+    /// <remarks>An item that could not be read is lost, too. As with every other loss the streams go: with them goes what else nobody can read.</remarks>
     public async ValueTask<bool> HasLostItemsAsync(CancellationToken cancellationToken)
     {
         await _gate.WaitAsync(cancellationToken);
@@ -109,12 +112,21 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
 
             if (run[0] == _epoch && (long)run[2] >= _fed)
             {
-                return run[1] == _head ? false : throw Replaced();
+                if (run[1] != _head)
+                {
+                    throw Replaced();
+                }
+
+                if (!_hasDropped)
+                {
+                    return false;
+                }
             }
 
             string epoch = NewName();
             await RepeatAsync(LuaScripts.Reset, [_keys.Run, _keys.Queues, _keys.Reports], [_head, epoch, _keys.Prefix], cancellationToken);
             (_epoch, _fed) = (epoch, 0);
+            _hasDropped = false; // what is dropped from here on lay there before, and is fed again, too
             _reports.StartAgain();
             return true;
         }
@@ -165,21 +177,21 @@ public sealed partial class RedisWorkFeed : IWorkFeed, IAsyncDisposable
         return at < 0 ? "" : info[(at + name.Length + 2)..].Split('\r', '\n')[0];
     }
 
-    private async Task FeedChunkAsync(string lane, WorkItem[] items, CancellationToken cancellationToken)
+    private async Task FeedChunkAsync(string lane, IReadOnlyList<(WorkItem Item, byte[] Bytes)> items, CancellationToken cancellationToken)
     {
-        List<string> queues = [.. items.Select(item => RedisKeys.QueueOf(lane, item)).Distinct(StringComparer.Ordinal)];
+        List<string> queues = [.. items.Select(item => RedisKeys.QueueOf(lane, item.Item)).Distinct(StringComparer.Ordinal)];
         RedisKey[] keys = [_keys.Run, _keys.Queues, .. queues.Select(_keys.Stream)];
-        var values = new List<RedisValue> { _head, _epoch, NewName(), _fed, items.Length, _keys.WakePrefix };
+        var values = new List<RedisValue> { _head, _epoch, NewName(), _fed, items.Count, _keys.WakePrefix };
         foreach (string queue in queues)
         {
             values.Add(queue);
-            values.Add(RedisKeys.WakeName(lane, items.First(item => RedisKeys.QueueOf(lane, item) == queue).Role));
+            values.Add(RedisKeys.WakeName(lane, items.First(item => RedisKeys.QueueOf(lane, item.Item) == queue).Item.Role));
         }
 
-        foreach (WorkItem item in items)
+        foreach ((WorkItem item, byte[] bytes) in items)
         {
             values.Add(queues.IndexOf(RedisKeys.QueueOf(lane, item)) + 1);
-            values.Add(WorkItemCodec.ToBytes(item));
+            values.Add(bytes);
             values.Add(item is DenoiseItem denoise ? denoise.JobId : "");
         }
 

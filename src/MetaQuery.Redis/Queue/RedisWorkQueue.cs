@@ -27,7 +27,7 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
         (_connection, _keys, _options, _clock) = (connection, connection.Keys, options, clock);
         _inbox = new SampleInbox(options.InboxFolder);
         _wakes = new WakeSignals(connection);
-        _reader = new LeaseReader(connection, options.LeaseTime, clock);
+        _reader = new LeaseReader(connection, options, clock);
     }
 
     /// <exception cref="WorkQueueException">Redis cannot be reached.</exception>
@@ -100,7 +100,7 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
             var values = new List<RedisValue> { epoch.Key, worker };
             foreach (LeaseToken token in ofEpoch.Select(LeaseToken.Of))
             {
-                values.Add(IndexOf(keys, _keys.Stream(token.Stream), 1));
+                values.Add(ReportCommit.IndexOf(keys, _keys.Stream(token.Stream), 1));
                 values.Add(token.Entry);
             }
 
@@ -187,43 +187,15 @@ public sealed class RedisWorkQueue : IWorkQueue, IAsyncDisposable
         return taken;
     }
 
-    private async Task<string> CommitAsync(
+    private Task<string> CommitAsync(
         string worker, string epoch, WorkReport[] reports, ReportAttempt attempt, CancellationToken cancellationToken)
     {
-        string call = attempt.NameOf(reports);
-        RedisKey answer = _keys.Answer(call);
-        var keys = new List<RedisKey> { _keys.Run, _keys.Reports, answer };
-        var values = new List<RedisValue> { epoch, worker, _keys.ReportsWake, (long)_options.AnswerTime.TotalMilliseconds, call };
-        foreach (WorkReport report in reports)
+        IEnumerable<ReportRow> rows = reports.Select(report =>
         {
-            LeaseToken token = LeaseToken.Of(report.Lease);
-            values.Add(IndexOf(keys, _keys.Stream(token.Stream), 3));
-            values.Add(token.Entry);
             InboxPlace? place = attempt.PlaceOf(report);
-            values.Add(OutcomeFormat.Write(report.Outcome, place));
-            values.Add(place is null ? 0 : 1);
-        }
-
-        RedisKey[] keyArray = [.. keys];
-        RedisValue[] valueArray = [.. values];
-        string letters = (string)(await _connection.RepeatAsync(
-            database => database.ScriptEvaluateAsync(LuaScripts.Commit, keyArray, valueArray), _options.Patience, cancellationToken))!;
-        // the answer was only for a repeat; should this be lost, it goes by itself
-        _ = _connection.Database.KeyDeleteAsync(answer, CommandFlags.FireAndForget);
-        return letters;
-    }
-
-    /// <summary>The place of a key among a script's streams, from 1; added where it is new.</summary>
-    private static int IndexOf(List<RedisKey> keys, RedisKey key, int before)
-    {
-        int index = keys.IndexOf(key, before);
-        if (index < 0)
-        {
-            index = keys.Count;
-            keys.Add(key);
-        }
-
-        return index - before + 1;
+            return new ReportRow(LeaseToken.Of(report.Lease), OutcomeFormat.Write(report.Outcome, place), place is not null);
+        });
+        return ReportCommit.RunAsync(_connection, worker, epoch, attempt.NameOf(reports), rows, _options.AnswerTime, _options.Patience, cancellationToken);
     }
 
     private static List<string> AloneQueues(string lane, WorkRoles roles)

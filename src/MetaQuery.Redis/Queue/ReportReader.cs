@@ -10,7 +10,8 @@ namespace MetaQuery.Redis;
 /// <param name="options">Of the queue.</param>
 /// <param name="clock">For waits.</param>
 /// <param name="head">The head's name in the key <c>run</c>: one that was replaced confirms nothing.</param>
-internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head) : IAsyncDisposable
+/// <param name="dropped">Called where a report does not tell its item: something that is out will never come back.</param>
+internal sealed partial class ReportReader(RedisConnection connection, RedisQueueOptions options, TimeProvider clock, string head, Action dropped) : IAsyncDisposable
 {
     private readonly RedisKeys _keys = connection.Keys;
     private readonly SampleInbox _inbox = new(options.InboxFolder);
@@ -89,11 +90,20 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
         }
     }
 
-    /// <summary>The items of all reports that are not confirmed.</summary>
+    /// <summary>The items of all reports that are not confirmed; without those that cannot be read, which are said when they are received.</summary>
     public async Task<IReadOnlyList<WorkItem>> OpenItemsAsync(CancellationToken cancellationToken)
     {
         StreamEntry[] entries = await connection.RepeatAsync(database => database.StreamRangeAsync(_keys.Reports), options.Patience, cancellationToken);
-        return [.. entries.Select(entry => WorkItemCodec.Read((byte[])entry["i"]!))];
+        var items = new List<WorkItem>(entries.Length);
+        foreach (StreamEntry entry in entries)
+        {
+            if (EntryReader.TryRead(entry["i"], out WorkItem? item, out _))
+            {
+                items.Add(item);
+            }
+        }
+
+        return items;
     }
 
     public IReadOnlyList<InboxFile> ListFiles() => OnDisk(_inbox.List);
@@ -136,77 +146,6 @@ internal sealed class ReportReader(RedisConnection connection, RedisQueueOptions
     {
         _turn.Dispose();
         return ValueTask.CompletedTask;
-    }
-
-    private async Task<IReadOnlyList<ReceivedReport>> ReadAsync(int most, CancellationToken cancellationToken)
-    {
-        await _turn.WaitAsync(cancellationToken);
-        try
-        {
-            while (true)
-            {
-                long last = LastNumber;
-                StreamEntry[] entries = await connection.RunAsync(database => database.StreamRangeAsync(_keys.Reports, $"({last}-0", count: most));
-                ReadEntry[] read = [.. entries.Where(IsNew).Select(Read)]; // where one cannot be read now, all are read again
-                if (entries.Length > 0)
-                {
-                    Interlocked.CompareExchange(ref _last, NumberOf(entries[^1]), last); // not where it is to be started again meanwhile
-                }
-
-                if (read.Length > 0 || entries.Length == 0)
-                {
-                    Remember(read);
-                    return [.. read.Select(entry => entry.Report)];
-                }
-            }
-        }
-        finally
-        {
-            _turn.Release();
-        }
-    }
-
-    private bool IsNew(StreamEntry entry)
-    {
-        lock (_gate)
-        {
-            return !_received.ContainsKey(ReceiptOf(entry));
-        }
-    }
-
-    private ReadEntry Read(StreamEntry entry)
-    {
-        (WorkOutcome? outcome, InboxPlace? place) = OutcomeFormat.Read((byte[])entry["o"]!);
-        WorkItem item = WorkItemCodec.Read((byte[])entry["i"]!);
-        if (place is { } at)
-        {
-            // missing or damaged: the item comes back untouched, and is made again
-            outcome = OnDisk(() => _inbox.TryRead(at)) is { } sample ? new DenoisedOutcome(sample) : new ReturnedOutcome();
-        }
-
-        return new ReadEntry(new ReceivedReport(ReceiptOf(entry), entry["w"].ToString(), item, outcome!), place?.File, entry["z"] == "1");
-    }
-
-    /// <summary>What is remembered is delivered: nothing may come between this and the return to the head.</summary>
-    private void Remember(ReadEntry[] entries)
-    {
-        lock (_gate)
-        {
-            foreach (ReadEntry entry in entries)
-            {
-                _received[entry.Report.Receipt] = entry.File;
-                if (entry.File is { } name)
-                {
-                    if (!_files.TryGetValue(name, out OpenFile? file))
-                    {
-                        _files.Add(name, file = new OpenFile());
-                    }
-
-                    file.Unconfirmed.Add(entry.Report.Receipt);
-                    file.IsComplete |= entry.IsLastOfFile;
-                }
-            }
-        }
     }
 
     /// <returns>Files that no report names any more.</returns>

@@ -22,6 +22,22 @@ internal static class Items
     public static EncodeItem Encode(string caption, JobPriority priority = JobPriority.Bulk, bool alone = false) =>
         new(Key(caption), new ConditionRequest(caption), KeepOnDisk: false) { Priority = priority, RunsAlone = alone };
 
+    /// <summary>An image whose line has other fields of this many bytes.</summary>
+    public static DenoiseItem WithOtherFields(string job, long position, int bytes)
+    {
+        DenoiseItem item = Denoise(job, position);
+        return item with
+        {
+            Prompt = new PromptLine
+            {
+                Line = item.Prompt.Line,
+                Index = item.Prompt.Index,
+                Prompt = item.Prompt.Prompt,
+                OtherFields = Encoding.ASCII.GetBytes($"\"a\":\"{new string('x', bytes - 6)}\""),
+            },
+        };
+    }
+
     /// <summary>Guided by two pictures; otherwise as <see cref="Denoise"/>'s seventh of job j.</summary>
     public static DenoiseItem WithPictures()
     {

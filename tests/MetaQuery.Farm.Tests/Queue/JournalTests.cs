@@ -180,17 +180,28 @@ public sealed class JournalTests : IDisposable
     [Fact]
     public async Task Threads_that_flush_at_once_share_syncs_and_lose_nothing()
     {
+        const int Threads = 8;
         using (FarmJournal journal = FarmJournal.Open(Log, null))
         {
-            await Task.WhenAll(Enumerable.Range(0, 8).Select(thread => Task.Run(() =>
-            {
-                for (int i = 0; i < 50; i++)
+            using var appended = new CountdownEvent(Threads);
+            journal.BeforeSync = () => Assert.True(appended.Wait(TimeSpan.FromSeconds(60))); // the first sync lasts until every thread waits for one
+            await Task.WhenAll(Enumerable.Range(0, Threads).Select(thread => Task.Factory.StartNew(
+                () =>
                 {
-                    journal.Append(1, Encoding.ASCII.GetBytes($"{thread} {i}"));
-                    journal.Flush();
-                }
-            })));
-            Assert.InRange(journal.Syncs, 1, 400);
+                    for (int i = 0; i < 50; i++)
+                    {
+                        journal.Append(1, Encoding.ASCII.GetBytes($"{thread} {i}"));
+                        if (i == 0)
+                        {
+                            appended.Signal();
+                        }
+
+                        journal.Flush();
+                    }
+                },
+                CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+            Assert.InRange(journal.Syncs, 1, 1 + 400 - (Threads - 2)); // one at the opening; the first round takes two instead of eight
+            journal.BeforeSync = null;
         }
 
         string[] records = [.. Read(Log, out _).Select(hex => Encoding.ASCII.GetString(Convert.FromHexString(hex)))];
@@ -270,6 +281,20 @@ public sealed class JournalTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => journal.Append(0, "x"u8));
         Assert.Throws<ArgumentOutOfRangeException>(() => journal.Append(1, new byte[FarmJournal.MaxPayloadBytes + 1]));
         Assert.Equal(0, journal.Bytes);
+    }
+
+    [Fact]
+    public void A_compaction_with_a_record_that_no_reader_would_take_is_refused_and_the_old_records_stand()
+    {
+        byte[][] payloads = Payloads(3);
+        using (FarmJournal journal = FarmJournal.Open(Log, null))
+        {
+            journal.Append(1, payloads[0]);
+            Assert.Throws<ArgumentOutOfRangeException>(() => journal.Compact([(1, payloads[2]), (1, new byte[FarmJournal.MaxPayloadBytes + 1])]));
+            journal.Append(1, payloads[1]);
+        }
+
+        Assert.Equal(Hex(payloads[..2]), Read(Log, out _));
     }
 
     private static byte[][] Payloads(int count) => [.. Enumerable.Range(0, count).Select(i => Encoding.ASCII.GetBytes(new string((char)('a' + i), i * 5 % 23)))];

@@ -135,6 +135,42 @@ public sealed class MemoryQueueTests : IDisposable
         Assert.Equal([false], await queue.ReportAsync("w", [new WorkReport(lease, new ReturnedOutcome())], default)); // a number is never used twice
     }
 
+    [Theory]
+    [InlineData(16)]
+    [InlineData(1)]
+    public async Task Items_that_are_larger_together_than_a_journals_record_are_leased_and_known_to_the_next_process(int atOnce)
+    {
+        const int Count = 16;
+        DenoiseItem[] items = [.. Enumerable.Range(0, Count).Select(i => Items.WithOtherFields("j", i, 5_000_000))];
+        Assert.InRange(FarmJournal.MaxPayloadBytes, 1, items.Sum(item => (long)item.Prompt.OtherFields.Length));
+        string path = _work["leases.log"];
+        var leases = new List<Lease>();
+        using (var queue = new MemoryWorkQueue(LeaseTime, _clock, path))
+        {
+            await queue.FeedAsync("lane", items, default);
+            while (leases.Count < Count)
+            {
+                IReadOnlyList<Lease> some = await queue.LeaseAsync(Ask with { Most = atOnce }, default);
+                Assert.Equal(atOnce, some.Count);
+                leases.AddRange(some);
+            }
+
+            Assert.Equal([true], await queue.ReportAsync("w", [new WorkReport(leases[0], new ReturnedOutcome())], default)); // compacts first: the file is large
+        }
+
+        using var next = new MemoryWorkQueue(LeaseTime, _clock, path);
+        Assert.Equal(leases.Skip(1).Select(lease => lease.Item.Id), (await next.ReclaimAsync(default)).Select(item => item.Id));
+    }
+
+    [Fact]
+    public async Task Items_that_no_journal_takes_wait_on_and_are_not_lost()
+    {
+        using var queue = new MemoryWorkQueue(LeaseTime, _clock, _work["leases.log"]);
+        await queue.FeedAsync("lane", [Items.WithOtherFields("j", 0, FarmJournal.MaxPayloadBytes)], default);
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await queue.LeaseAsync(Ask, default));
+        Assert.Equal(1, (await queue.DepthAsync("lane", default)).WaitingDenoise);
+    }
+
     [Fact]
     public async Task A_full_disk_under_the_journal_is_an_error_that_can_be_tried_again_and_loses_nothing()
     {
