@@ -12,9 +12,12 @@ internal static class ItemChunks
     {
         var run = new List<(T, byte[])>();
         long runBytes = 0;
+        var writer = new WireWriter();
         foreach (T holder in all)
         {
-            byte[] item = WorkItemCodec.ToBytes(itemOf(holder));
+            writer.Clear();
+            WorkItemCodec.Write(writer, itemOf(holder));
+            byte[] item = writer.ToArray();
             if (run.Count > 0 && (run.Count >= most || runBytes + item.Length > mostBytes))
             {
                 yield return run;
