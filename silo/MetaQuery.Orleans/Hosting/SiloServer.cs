@@ -76,9 +76,8 @@ public static class SiloServer
         }
         finally
         {
-            // the cluster is told, so that nobody waits for this silo's death to be noticed; where Redis does not answer, nobody can be
-            using var patience = new CancellationTokenSource(StopPatience);
-            await host.StopAsync(patience.Token);
+            // the cluster is told, so that nobody waits for this silo's death to be noticed; where Redis does not answer, nobody can be, and Orleans would try for minutes
+            await host.StopAsync(CancellationToken.None).WaitAsync(StopPatience).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
