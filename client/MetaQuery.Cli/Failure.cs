@@ -23,7 +23,15 @@ internal static class Failure
     {
         var command = result.CommandResult.Command;
         var error = result.Errors[0].Message;
-        if (command.Subcommands.Count > 0)
+        if (result.UnmatchedTokens.FirstOrDefault(token => token.Length > 1 && token[0] == '-') is { } option)
+        {
+            error = $"there is no option {option}";
+        }
+        else if (command.Arguments.FirstOrDefault(argument => argument.Arity.MinimumNumberOfValues > 0 && result.GetResult(argument) is null or { Tokens.Count: 0 }) is { } missing)
+        {
+            error = $"{Path(result).TrimEnd()}: {missing.Name.ToUpperInvariant()} is missing";
+        }
+        else if (command.Subcommands.Count > 0)
         {
             var known = string.Join(", ", command.Subcommands.Select(c => c.Name));
             error = result.UnmatchedTokens.Count > 0 ? $"'{result.UnmatchedTokens[0]}' is no command; there are {known}"
@@ -38,13 +46,7 @@ internal static class Failure
     {
         error = error is TypeInitializationException { InnerException: { } cause } ? cause : error; // what a library lacks is said by what it met
         var code = CodeOf(error);
-        var message = code switch
-        {
-            ExitCodes.Unexpected when error is not FarmClientException => $"unexpected {error.GetType().Name}: {error.Message} ({TraceVariable}=1 shows where)",
-            ExitCodes.Cancelled => "stopped",
-            _ => error.Message,
-        };
-        Console.Error.WriteLine("farm: " + OneLine(message));
+        Console.Error.WriteLine("farm: " + OneLine(MessageOf(error, code)));
         if (Environment.GetEnvironmentVariable(TraceVariable) is { Length: > 0 })
         {
             Console.Error.WriteLine(error);
@@ -55,11 +57,21 @@ internal static class Failure
 
     public static string OneLine(string text) => string.Join(' ', text.Split((char[])['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
 
+    // the client library speaks of the API; what stands behind it on a command line is added here
+    internal static string MessageOf(Exception error, int code) => error switch
+    {
+        FarmApiException { Status: 401 } => $"{error.Message} (set {Commands.ServerOptions.KeyVariable})",
+        NotAFarmException => $"{error.Message}; --server names its address",
+        _ when code == ExitCodes.Unexpected && error is not FarmClientException => $"unexpected {error.GetType().Name}: {error.Message} ({TraceVariable}=1 shows where)",
+        _ when code == ExitCodes.Cancelled => "stopped",
+        _ => error.Message,
+    };
+
     internal static int CodeOf(Exception error) => error switch
     {
         UsageException or Imaging.ImageFormatException => ExitCodes.InvalidInput,
         CheckpointException or PipelineException or TokenizerException or ChatTemplateException => ExitCodes.Model,
-        FarmUnreachableException or FarmApiException { IsTransient: true } => ExitCodes.Unreachable,
+        FarmUnreachableException or NotAFarmException or FarmApiException { IsTransient: true } => ExitCodes.Unreachable,
         FarmApiException { Status: < 500 } => ExitCodes.InvalidInput,
         FarmDownloadException => ExitCodes.Storage,
         FarmApiException => ExitCodes.Unexpected,

@@ -17,8 +17,9 @@ internal static class InstalledModels
     public static IReadOnlyList<InstalledModel> All(bool withSha256, CancellationToken cancellationToken = default) => ModelCatalog.Find(Folder, withSha256, cancellationToken);
 
     /// <summary>The folder of a model given by name or by path.</summary>
+    /// <param name="where">What of the command line named it.</param>
     /// <exception cref="UsageException">There is no such model.</exception>
-    public static string Find(string nameOrPath)
+    public static string Find(string nameOrPath, string where = "--model")
     {
         if (nameOrPath.Length > 0 && Path.GetFileName(nameOrPath) == nameOrPath && Directory.Exists(Path.Combine(Folder, nameOrPath)))
         {
@@ -27,7 +28,7 @@ internal static class InstalledModels
 
         return Directory.Exists(nameOrPath)
             ? nameOrPath
-            : throw new UsageException($"--model {nameOrPath}: neither a folder nor one of {string.Join(", ", All(withSha256: false).Select(m => m.Name))} in {Folder}");
+            : throw new UsageException($"{where} {nameOrPath}: neither a folder nor one of {string.Join(", ", All(withSha256: false).Select(m => m.Name))} in {Folder}");
     }
 
     private static string? RepositoryRoot()

@@ -8,6 +8,9 @@ internal sealed class StopSignals : IDisposable
     private readonly CancellationTokenSource source = new();
     private readonly PosixSignalRegistration[] registrations;
 
+    /// <summary>What stays when this command ends, for whoever stops it: a command that knows better than this says so.</summary>
+    public static string WhatStays { get; set; } = "what is committed stays";
+
     public StopSignals() => registrations =
         [PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop)];
 
@@ -28,7 +31,7 @@ internal sealed class StopSignals : IDisposable
         context.Cancel = !source.IsCancellationRequested;
         if (context.Cancel)
         {
-            Console.Error.WriteLine("farm: stopping; what is committed stays (once more ends at once)");
+            Console.Error.WriteLine($"farm: stopping; {WhatStays} (once more ends at once)");
             source.Cancel();
         }
     }

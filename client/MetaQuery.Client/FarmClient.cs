@@ -8,8 +8,8 @@ namespace MetaQuery.Client;
 
 /// <summary>A farm's web API, typed.</summary>
 /// <remarks>
-/// Thread-safe. Every method may throw <see cref="FarmApiException"/> (the farm refused) and <see cref="FarmUnreachableException"/> (it was not there);
-/// both say by <see cref="FarmClientException.IsTransient"/> whether to try again.
+/// Thread-safe. Every method may throw <see cref="FarmApiException"/> (the farm refused), <see cref="FarmUnreachableException"/> (it was not there)
+/// and <see cref="NotAFarmException"/> (something else was); they say by <see cref="FarmClientException.IsTransient"/> whether to try again.
 /// </remarks>
 public sealed partial class FarmClient : IDisposable
 {
@@ -199,7 +199,9 @@ public sealed partial class FarmClient : IDisposable
         }
         catch (JsonException exception)
         {
-            throw new FarmClientException($"{Server}: the answer is not what a farm says: {exception.Message}", exception);
+            throw answer.Content.Headers.ContentType?.MediaType is "application/json"
+                ? new FarmClientException($"{Server}: the answer is not what a farm says: {exception.Message}", exception)
+                : new NotAFarmException(Server, answer.Content.Headers.ContentType?.MediaType ?? "an answer of no type", exception);
         }
     }
 
@@ -233,7 +235,7 @@ public sealed partial class FarmClient : IDisposable
         }
     }
 
-    private static async Task<FarmApiException> ErrorAsync(HttpResponseMessage answer, CancellationToken cancellationToken)
+    private async Task<FarmClientException> ErrorAsync(HttpResponseMessage answer, CancellationToken cancellationToken)
     {
         int status = (int)answer.StatusCode;
         Error? error = null;
@@ -246,8 +248,9 @@ public sealed partial class FarmClient : IDisposable
             // not a farm's own answer: a proxy's page, perhaps; its status says what there is to say
         }
 
-        return new FarmApiException(
-            status, error ?? new Error($"status {status} {answer.ReasonPhrase}", "unknown", null, null), answer.Headers.RetryAfter?.Delta,
+        var said = new FarmApiException(
+            status, error ?? new Error($"{Server}: status {status} {answer.ReasonPhrase}", "unknown", null, null), answer.Headers.RetryAfter?.Delta,
             answer.Headers.TryGetValues("x-request-id", out IEnumerable<string>? ids) ? ids.FirstOrDefault() : null);
+        return error is null && !said.IsTransient ? new NotAFarmException(Server, $"{status} {answer.ReasonPhrase}".TrimEnd()) : said; // a proxy says 502 to 504 for a farm that is away
     }
 }

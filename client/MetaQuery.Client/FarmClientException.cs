@@ -32,6 +32,9 @@ public sealed class FarmUnreachableException(Uri server, Exception inner) : Farm
     private static string Reason(Exception inner) => (inner.GetBaseException().Message is { Length: > 0 } said ? said : inner.Message).Split('\n')[0];
 }
 
+/// <summary>Something answers at the address, but not in a farm's way: another program's server, or a proxy that lets nothing through.</summary>
+public sealed class NotAFarmException(Uri server, string answer, Exception? inner = null) : FarmClientException($"{server} answers, but is no MetaQuery.Farm ({answer})", inner);
+
 /// <summary>What was downloaded is not what the farm has.</summary>
 public sealed class FarmDownloadException(string message) : FarmClientException(message)
 {

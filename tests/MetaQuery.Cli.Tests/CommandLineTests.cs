@@ -26,7 +26,7 @@ public class CommandLineTests
     [InlineData("is no command", "paint")]
     [InlineData("job needs one of: run", "job")]
     [InlineData("--out", "job", "run", "x.txt")]
-    [InlineData("'--colour'", "generate", "x", "--colour", "red")]
+    [InlineData("there is no option --colour; ./farm generate --help", "generate", "x", "--colour", "red")]
     [InlineData("--steps 0: must be a whole number from 1 to 1000", "generate", "x", "--steps", "0")]
     [InlineData("--steps 1.5: must be", "generate", "x", "--steps", "1.5")]
     [InlineData("--steps 1,0: must be", "generate", "x", "--steps", "1,0")]
@@ -43,11 +43,31 @@ public class CommandLineTests
     [InlineData("--device cpu:0: must be cpu", "job", "run", "x.txt", "--out", "x", "--dry-run", "--device", "cpu:0")]
     [InlineData("the prompt is empty", "generate", " ")]
     [InlineData("--model nosuch: neither a folder nor one of nano", "generate", "x", "--model", "nosuch", "--out", "/tmp")]
+    [InlineData("farm: models inspect nosuch: neither a folder nor one of nano", "models", "inspect", "nosuch")]
     [InlineData("there is no such prompt file", "job", "run", "nosuch.txt", "--out", "x")]
     [InlineData("ends in .txt, .jsonl or .csv", "job", "run", "prompts.docx", "--out", "x")]
     [InlineData("--top-p 2: must be", "chat", "x", "--top-p", "2")]
     public void A_wrong_command_line_is_one_line_and_exit_code_2(string expected, params string[] arguments) =>
         Assert.Contains(expected, CliProcess.Run(arguments).OneLineError(2), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("there is no option --bogus; ./farm --help shows what is right", "--bogus")]
+    [InlineData("there is no option --bogus; ./farm keys --help shows what is right", "keys", "--bogus", "1")]
+    [InlineData("there is no option --ouut; ./farm job run --help shows what is right", "job", "run", "x.txt", "--ouut", "o")]
+    [InlineData("'lst' is no command; there are add, list, revoke", "keys", "lst")]
+    [InlineData("generate: PROMPT is missing; ./farm generate --help", "generate")]
+    [InlineData("chat: QUESTION is missing", "chat")]
+    [InlineData("tenant show: NAME is missing", "tenant", "show")]
+    [InlineData("silo scale: SLOTS is missing", "silo", "scale", "x")]
+    [InlineData("SLOTS y: must be a whole number from 0 to 1024", "silo", "scale", "x", "y")]
+    [InlineData("SLOTS 1025: must be a whole number from 0 to 1024", "silo", "scale", "x", "1025")]
+    [InlineData("--family huge: must be ", "models", "random", "x", "--family", "huge")]
+#if ORLEANS
+    [InlineData("there is no option --port; ./farm silo --help shows what is right", "silo", "--port", "39801")]
+    [InlineData("--clustering foo: must be localhost or redis", "silo", "--clustering", "foo")]
+#endif
+    public void What_cannot_be_read_is_named_as_it_was_typed(string expected, params string[] arguments) =>
+        Assert.StartsWith(expected, Failure.Of(RootCommandFactory.Create().Parse(arguments)).Message, StringComparison.Ordinal);
 
     [Fact]
     public void A_prompt_may_begin_with_an_at_sign_or_come_from_stdin_but_must_be_UTF_8()

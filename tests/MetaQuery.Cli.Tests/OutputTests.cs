@@ -18,6 +18,17 @@ public class OutputTests
         Assert.Equal("48/48 images, 3.3 images/s", ProgressView.Describe(Running with { Written = 48, TimeLeft = TimeSpan.Zero }));
     }
 
+    [Fact]
+    public void A_run_that_made_nothing_is_complete_only_where_nothing_was_given_up()
+    {
+        var nothing = new JobStats(0, 0, TimeSpan.Zero, 0, 0, new ConditionCacheCounters(0, 0, 0, 0, 0, 0, 0, 0), 0, 0, new Dictionary<string, TimeSpan>());
+        Assert.Equal("48 images in out: complete already, nothing to do", JobReport.Made("out", Running with { Written = 48 }, nothing));
+        Assert.Equal("0 images in out: none made now", JobReport.Made("out", Running with { Written = 0, Failed = 1 }, nothing));
+        Assert.Equal("1 image in out: 1 made now at 2.0 images/s, 3 condition passes", JobReport.Made("out", Running with { Written = 1 }, nothing with { Images = 1, ImagesPerSecond = 2, ConditionPasses = 3 }));
+        Assert.StartsWith("1 image was given up; ", JobReport.GivenUp("out", 1), StringComparison.Ordinal);
+        Assert.StartsWith("2 images were given up; ", JobReport.GivenUp("out", 2), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("completed", 0)]
     [InlineData("completed_with_errors", 6)]

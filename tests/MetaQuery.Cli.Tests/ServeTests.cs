@@ -35,6 +35,7 @@ public class ServeTests
         Assert.Contains($"{id}  prompts.txt  local   completed  16/16", Ask(url, "job", "list", "--state", "completed").Succeeded().Output, StringComparison.Ordinal);
         Assert.Contains("16 written, 0 failed", Ask(url, "job", "show", id).Succeeded().Output, StringComparison.Ordinal);
         Assert.Contains("mllm+dit  cpu", Ask(url, "worker", "list").Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains("there is no worker nobody; ./farm worker list shows", Ask(url, "worker", "drain", "nobody").OneLineError(2), StringComparison.Ordinal);
         Assert.Contains("no limit", Ask(url, "tenant", "show", "local").Succeeded().Output, StringComparison.Ordinal);
         Assert.Contains("this farm is no cluster", Ask(url, "tenant", "set", "local", "--weight", "2").OneLineError(2), StringComparison.Ordinal);
         Assert.Contains("to pause is not possible", Ask(url, "job", "pause", id).OneLineError(2), StringComparison.Ordinal);
@@ -65,6 +66,8 @@ public class ServeTests
     [InlineData("--server nowhere: must be an address", "job", "list", "--server", "nowhere")]
     [InlineData("there is no such prompt file", "job", "submit", "nosuch.txt")]
     [InlineData("there is no key key_1", "keys", "revoke", "key_1")]
+    [InlineData("--data nosuch: there is no such folder", "keys", "list", "--data", "nosuch")]
+    [InlineData("--data nosuch: there is no such folder", "keys", "revoke", "key_1", "--data", "nosuch")]
     [InlineData("cannot be a name", "keys", "add", "--tenant", "a b")]
     [InlineData("worker: --redis HOST:PORT is missing", "worker")]
 #if ORLEANS
@@ -73,7 +76,8 @@ public class ServeTests
     public void A_wrong_command_line_of_the_farm_is_one_line_and_exit_code_2(string expected, params string[] arguments)
     {
         using var folder = new TemporaryFolder();
-        string[] all = arguments[0] is "serve" or "keys" ? [.. arguments, "--data", folder["data"]] : arguments;
+        Directory.CreateDirectory(folder["data"]);
+        string[] all = arguments[0] is "serve" or "keys" && !arguments.Contains("--data") ? [.. arguments, "--data", folder["data"]] : arguments;
         Assert.Contains(expected, CliProcess.Run(all).OneLineError(2), StringComparison.Ordinal);
     }
 

@@ -37,6 +37,11 @@ internal static class KeysCommand
         return command;
     }
 
+    // without this a mistyped folder would look like a farm without keys
+    private static ApiKeyFile Existing(string folder) => Directory.Exists(folder)
+        ? new ApiKeyFile(folder)
+        : throw new UsageException($"--data {folder}: there is no such folder; it is the one of ./farm serve, and ./farm keys add makes it");
+
     private static Command CreateList()
     {
         var data = ServeCommand.Data();
@@ -46,7 +51,7 @@ internal static class KeysCommand
             TextTable.Write(
                 ["id", "tenant", "admin", "weight", "queued images", "images a day", "since", "revoked"],
                 [
-                    .. new ApiKeyFile(result.GetValue(data)!).Read().Select(key => (IReadOnlyList<string>)
+                    .. Existing(result.GetValue(data)!).Read().Select(key => (IReadOnlyList<string>)
                     [
                         key.Id, key.Tenant, key.Admin ? "yes" : "", $"{key.Weight}", $"{key.MaxQueuedImages}", $"{key.ImagesPerDay}", $"{key.CreatedAt:yyyy-MM-dd HH:mm}", $"{key.RevokedAt:yyyy-MM-dd HH:mm}",
                     ]),
@@ -63,7 +68,7 @@ internal static class KeysCommand
         var command = new Command("revoke", "Revoke a key: at once, also on a running server.") { data, id };
         command.SetAction(result =>
         {
-            var key = new ApiKeyFile(result.GetValue(data)!).Revoke(result.GetValue(id)!, DateTimeOffset.UtcNow);
+            var key = Existing(result.GetValue(data)!).Revoke(result.GetValue(id)!, DateTimeOffset.UtcNow);
             Console.WriteLine($"{key.Id} of tenant {key.Tenant}: revoked");
             return ExitCodes.Success;
         });

@@ -14,7 +14,7 @@ internal static class ModelInspectCommand
         var command = new Command("inspect", "Show a model folder's parts, their tensors, and what it lacks to be a MetaQuery; no weights are loaded.") { folder, json };
         command.SetAction((result, _) =>
         {
-            var lacksNothing = InspectionReport.Write(InstalledModels.Find(result.GetValue(folder)!), result.GetValue(json));
+            var lacksNothing = InspectionReport.Write(InstalledModels.Find(result.GetValue(folder)!, "models inspect"), result.GetValue(json));
             return Task.FromResult(lacksNothing ? ExitCodes.Success : ExitCodes.Model);
         });
         return command;

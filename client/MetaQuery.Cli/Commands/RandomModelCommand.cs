@@ -10,13 +10,8 @@ internal static class RandomModelCommand
     public static Command Create()
     {
         var folder = new Argument<string>("folder") { Description = "A folder that does not exist yet, or is empty." };
-        var family = new Option<string>("--family")
-        {
-            Description = "Whose shapes: metaquery-b, -l or -xl, each also with -sd; tiny and tiny-llava, each also with -sd, are for tests.",
-            DefaultValueFactory = _ => "metaquery-l",
-            HelpName = "NAME",
-        };
-        family.AcceptOnlyFromAmong([.. RandomModels.Families]);
+        var family = Values.Choice(
+            "--family", "Whose shapes: metaquery-b, -l or -xl, each also with -sd; tiny and tiny-llava, each also with -sd, are for tests.", "metaquery-l", "NAME", [.. RandomModels.Families]);
         var dtype = Values.Dtype("bfloat16");
         var seed = Values.Number("--seed", "Another seed, other weights (default 0).", 0UL, ulong.MaxValue);
         var command = new Command("random", "Write a model of a family member's real shapes with random weights, to try memory and speed: its pictures show nothing.")

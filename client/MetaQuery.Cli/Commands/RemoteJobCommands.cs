@@ -25,8 +25,10 @@ internal static class RemoteJobCommands
 
     /// <summary>Shows a job's progress until it has ended.</summary>
     /// <returns>The exit code that its end stands for.</returns>
-    public static async Task<int> WatchAsync(FarmClient client, string id, bool isJson, CancellationToken stop)
+    public static async Task<int> WatchAsync(FarmClient client, string id, ServerOptions server, ParseResult result, CancellationToken stop)
     {
+        StopSignals.WhatStays = $"job {id} goes on at the farm, {server.WatchCommand(result, id)} shows it again";
+        var isJson = server.IsJson(result);
         Job? last = null;
         if (isJson)
         {
@@ -118,7 +120,7 @@ internal static class RemoteJobCommands
         command.SetAction(async (result, stop) =>
         {
             using var client = server.Connect(result);
-            return await WatchAsync(client, result.GetValue(id)!, server.IsJson(result), stop);
+            return await WatchAsync(client, result.GetValue(id)!, server, result, stop);
         });
         return command;
     }

@@ -19,6 +19,24 @@ internal sealed class ServerOptions
         command.Options.Add(json);
     }
 
+    /// <summary>The command that watches a job where this one does.</summary>
+    public string WatchCommand(ParseResult result, string id) => $"./farm job watch {id}{(result.GetValue(server) is { } address ? $" --server {address}" : "")}";
+
+    /// <summary>An answer about one of a farm's parts: where there is none of that id, the command that lists them is named, not the API's address.</summary>
+    /// <param name="kind">silo or worker: also the command's name.</param>
+    /// <exception cref="UsageException">There is none.</exception>
+    public static async Task<T> KnownAsync<T>(Task<T> answer, string kind, string id)
+    {
+        try
+        {
+            return await answer;
+        }
+        catch (FarmApiException refused) when (refused.Status == 404)
+        {
+            throw new UsageException($"there is no {kind} {id}; ./farm {kind} list shows what there is");
+        }
+    }
+
     public bool IsJson(ParseResult result) => result.GetValue(json);
 
     /// <exception cref="UsageException">The address is none.</exception>

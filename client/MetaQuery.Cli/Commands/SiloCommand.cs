@@ -43,7 +43,8 @@ internal static class SiloCommand
         command.SetAction(async (result, stop) =>
         {
             using var client = server.Connect(result);
-            Write(await client.DrainSiloAsync(result.GetValue(id)!, stop), server.IsJson(result));
+            var silo = result.GetValue(id)!;
+            Write(await ServerOptions.KnownAsync(client.DrainSiloAsync(silo, stop), "silo", silo), server.IsJson(result));
             return ExitCodes.Success;
         });
         return command;
@@ -52,13 +53,14 @@ internal static class SiloCommand
     private static Command CreateScale()
     {
         var id = Id();
-        var count = new Argument<int>("slots") { Description = "Slots that it is to have, 0 to 1024; those beyond finish what they have begun." };
+        var count = Values.Count("slots", "Slots that it is to have, 0 to 1024; those beyond finish what they have begun.", 0, 1024);
         var command = new Command("scale", "Ask a silo to have so many slots, until it ends.") { id, count };
         var server = new ServerOptions(command);
         command.SetAction(async (result, stop) =>
         {
             using var client = server.Connect(result);
-            Write(await client.ScaleSiloAsync(result.GetValue(id)!, result.GetValue(count), stop), server.IsJson(result));
+            var silo = result.GetValue(id)!;
+            Write(await ServerOptions.KnownAsync(client.ScaleSiloAsync(silo, result.GetValue(count), stop), "silo", silo), server.IsJson(result));
             return ExitCodes.Success;
         });
         return command;

@@ -22,8 +22,7 @@ internal static class SiloRun
     {
         ArgumentNullException.ThrowIfNull(command);
         var redis = new RedisSettings(LeaseTime);
-        var clustering = new Option<string?>("--clustering") { Description = "localhost: one silo, no server needed; redis: as many as join (default: redis with --redis, else localhost).", HelpName = "KIND" };
-        clustering.AcceptOnlyFromAmong("localhost", "redis");
+        var clustering = Values.Choice("--clustering", "localhost: one silo, no server needed; redis: as many as join (default: redis with --redis, else localhost).", null, "KIND", "localhost", "redis");
         var data = ServeCommand.Data();
         var roles = Roles();
         var slots = Values.Number("--slots", "Batches at a time (default: one per core, one on an accelerator); changes no picture.", 1, SiloEndpointLimit);

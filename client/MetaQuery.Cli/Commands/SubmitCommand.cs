@@ -69,7 +69,7 @@ internal static class SubmitCommand
                 return ExitCodes.Success;
             }
 
-            return await RemoteJobCommands.WatchAsync(client, job.Id, server.IsJson(result), stop);
+            return await RemoteJobCommands.WatchAsync(client, job.Id, server, result, stop);
         });
         return command;
     }

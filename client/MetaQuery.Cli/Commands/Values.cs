@@ -67,6 +67,36 @@ internal static class Values
         },
     };
 
+    /// <summary>One of a few words.</summary>
+    /// <param name="standard">Null where leaving it out means something of its own.</param>
+    public static Option<string?> Choice(string name, string description, string? standard, string helpName, params string[] choices)
+    {
+        var option = new Option<string?>(name)
+        {
+            Description = description,
+            HelpName = helpName,
+            CustomParser = result => choices.Contains(result.Tokens[0].Value, StringComparer.Ordinal)
+                ? result.Tokens[0].Value
+                : Refuse<string>(result, $"{name} {result.Tokens[0].Value}: must be {string.Join(", ", choices[..^1])} or {choices[^1]}"),
+        };
+        option.CompletionSources.Add(choices);
+        if (standard is not null)
+        {
+            option.DefaultValueFactory = _ => standard;
+        }
+
+        return option;
+    }
+
+    /// <summary>A whole number that a command needs.</summary>
+    public static Argument<int> Count(string name, string description, int least, int most) => new(name)
+    {
+        Description = description,
+        CustomParser = result => Parse<int>(
+            result, name.ToUpperInvariant(), text => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most ? value : null,
+            $"a whole number from {least} to {most}") ?? 0,
+    };
+
     public static Option<string> Text(string name, string description, string standard, string helpName) => new(name)
     {
         Description = description,

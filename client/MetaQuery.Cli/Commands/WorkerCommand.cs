@@ -32,8 +32,9 @@ internal static class WorkerCommand
         command.SetAction(async (result, stop) =>
         {
             using var client = server.Connect(result);
-            Write(await client.DrainWorkerAsync(result.GetValue(id)!, stop), server.IsJson(result));
-            Console.Error.WriteLine($"farm: {result.GetValue(id)} was asked to leave: it finishes what it has begun, and is gone from worker list then");
+            var worker = result.GetValue(id)!;
+            Write(await ServerOptions.KnownAsync(client.DrainWorkerAsync(worker, stop), "worker", worker), server.IsJson(result));
+            Console.Error.WriteLine($"farm: {worker} was asked to leave: it finishes what it has begun, and is gone from worker list then");
             return ExitCodes.Success;
         });
         return command;

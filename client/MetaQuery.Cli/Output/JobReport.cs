@@ -23,10 +23,7 @@ internal static class JobReport
             return result.ExitCode;
         }
 
-        var stats = result.Stats;
-        Console.WriteLine(stats.Images > 0
-            ? string.Create(CultureInfo.InvariantCulture, $"{progress.Written} images in {spec.OutFolder}: {stats.Images} made now at {stats.ImagesPerSecond:0.0} images/s, {stats.ConditionPasses} condition passes")
-            : $"{progress.Written} images in {spec.OutFolder}: complete already, nothing to do");
+        Console.WriteLine(Made(spec.OutFolder, progress, result.Stats));
         if (result.ContactSheet is { } sheet)
         {
             Console.WriteLine($"contact sheet: {sheet}");
@@ -34,7 +31,7 @@ internal static class JobReport
 
         if (progress.Failed > 0)
         {
-            Console.Error.WriteLine($"farm: {progress.Failed} images were given up; {Path.Combine(spec.OutFolder, "*_failed.jsonl")} list them, --retry-failed tries them again");
+            Console.Error.WriteLine("farm: " + GivenUp(spec.OutFolder, progress.Failed));
         }
 
         return result.ExitCode;
@@ -61,6 +58,16 @@ internal static class JobReport
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"settings:       {settings.Size}, {settings.NumInferenceSteps} steps, guidance {settings.GuidanceScale}, seed {settings.Seed}, {settings.Format.ToString().ToLowerInvariant()}, batches of {settings.BatchSize}"));
         Console.WriteLine("nothing was made (--dry-run)");
     }
+
+    internal static string Made(string outFolder, JobProgress progress, JobStats stats) => $"{Images(progress.Written)} in {outFolder}: " + (
+        stats.Images > 0 ? string.Create(CultureInfo.InvariantCulture, $"{stats.Images} made now at {stats.ImagesPerSecond:0.0} images/s, {stats.ConditionPasses} condition passes")
+        : progress.Failed > 0 ? "none made now"
+        : "complete already, nothing to do");
+
+    internal static string GivenUp(string outFolder, long failed) =>
+        $"{Images(failed)} {(failed == 1 ? "was" : "were")} given up; {Path.Combine(outFolder, "*_failed.jsonl")} list{(failed == 1 ? "s it" : " them")}, --retry-failed tries {(failed == 1 ? "it" : "them")} again";
+
+    private static string Images(long count) => count == 1 ? "1 image" : $"{count} images";
 
     private static void Skipped(IReadOnlyList<string> lines)
     {

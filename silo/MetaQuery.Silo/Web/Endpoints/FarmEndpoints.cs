@@ -25,7 +25,7 @@ internal static class FarmEndpoints
             Caller.RequireAdmin(context);
             if (!await farm.DrainWorkerAsync(id, context.RequestAborted))
             {
-                throw ApiException.NotFound("there is no such worker; /v1/workers lists them", "id");
+                throw ApiException.NotFound($"there is no worker {id}; /v1/workers lists them", "id");
             }
 
             IReadOnlyList<WorkerView> workers = await farm.ListWorkersAsync(context.RequestAborted);

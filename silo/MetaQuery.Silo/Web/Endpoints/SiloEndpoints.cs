@@ -34,7 +34,7 @@ internal static class SiloEndpoints
         Caller.RequireAdmin(context);
         if (cluster is null || !await change(cluster))
         {
-            throw ApiException.NotFound("there is no such silo; /v1/silos lists them", "id");
+            throw ApiException.NotFound($"there is no silo {id}; /v1/silos lists them", "id");
         }
 
         SiloList all = await ListAsync(cluster, context);
