@@ -46,6 +46,15 @@ public sealed class AtomicFileTests : IDisposable
         Assert.Equal(StorageFault.NotFound, Assert.Throws<StorageException>(() => AtomicFile.WriteAllBytes(_folder["no/such/a"], "x"u8)).Fault);
 
     [LinuxFact]
+    public void A_file_in_a_folder_s_place_is_called_one()
+    {
+        string file = _folder["p.txt"];
+        File.WriteAllText(file, "x");
+        StorageException exception = StorageException.From(Assert.ThrowsAny<IOException>(() => Directory.CreateDirectory(Path.Combine(file, "jobs"))), file);
+        Assert.Equal((StorageFault.NotFound, $"{file} is a file; name a folder"), (exception.Fault, exception.Message));
+    }
+
+    [LinuxFact]
     public void A_full_device_is_told_apart_from_other_errors()
     {
         using var full = new FileStream("/dev/full", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);

@@ -53,6 +53,26 @@ public sealed class SiloTests(Chromium chromium) : PageTest(chromium)
     }
 
     [Fact]
+    public async Task A_silo_s_buttons_stay_in_one_row_beside_the_head_s_mark()
+    {
+        await Page.SetViewportSizeAsync(1200, 800); // two columns, and the first silo's line is too long for one row
+        await GoAsync(await ServeClusterAsync(), "#/workers");
+        await Expect(Silos.First.Locator(".state").Nth(1)).ToHaveTextAsync("Head");
+        ILocator buttons = Silos.First.Locator(".worker-head button");
+        await Expect(buttons).ToHaveCountAsync(3);
+        var boxes = new List<LocatorBoundingBoxResult>();
+        foreach (ILocator button in await buttons.AllAsync())
+        {
+            boxes.Add((await button.BoundingBoxAsync())!);
+        }
+
+        double[] middles = [.. boxes.Select(box => box.Y + (box.Height / 2.0))];
+        Assert.True(middles.Max() - middles.Min() < 2, $"the buttons' middles are at {string.Join(", ", middles)} px"); // rows are at least 32 px apart; two are for rounding
+        LocatorBoundingBoxResult line = (await Silos.First.Locator(".worker-head").BoundingBoxAsync())!;
+        Assert.True(line.X + line.Width - (boxes[^1].X + boxes[^1].Width) < 2, "the last button does not end where its line does");
+    }
+
+    [Fact]
     public async Task A_farm_that_is_no_cluster_shows_no_silos()
     {
         FarmTestHost host = await ServeAsync(Never);

@@ -3,6 +3,8 @@ using System.Text;
 using MetaQuery.Client;
 using MetaQuery.Silo.Tests.Doubles;
 using MetaQuery.Silo.Web;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 
 namespace MetaQuery.Silo.Tests;
 
@@ -44,6 +46,8 @@ public sealed class ClientTests
         var wrong = await Assert.ThrowsAsync<FarmApiException>(() => client.CreateJobAsync(new JobRequest { Prompts = ["x"], Steps = 0 }));
         Assert.Equal((400, "steps", false), (wrong.Status, wrong.Error.Param, wrong.IsTransient));
         Assert.NotNull(wrong.RequestId);
+        var unknown = await Assert.ThrowsAsync<FarmApiException>(() => client.DrainWorkerAsync("nobody"));
+        Assert.Equal((404, "there is no worker nobody; /v1/workers lists them"), (unknown.Status, unknown.Message));
         using var nowhere = new FarmClient(new Uri("http://127.0.0.1:1"));
         var unreachable = await Assert.ThrowsAsync<FarmUnreachableException>(() => nowhere.ListModelsAsync());
         Assert.True(unreachable.IsTransient);
@@ -55,6 +59,37 @@ public sealed class ClientTests
             {
             }
         });
+    }
+
+    [Theory]
+    [InlineData(404, "File not found", "404 Not Found")]
+    [InlineData(404, """{"detail":"Not Found"}""", "404 Not Found")]
+    [InlineData(200, "<html></html>", "text/html")]
+    public async Task What_answers_but_is_no_farm_is_said_to_be_none(int status, string text, string expected)
+    {
+        await using WebApplication other = await AnswerAsync(status, text);
+        using var client = new FarmClient(new Uri(other.Urls.Single()));
+        var wrong = await Assert.ThrowsAsync<NotAFarmException>(() => client.ListModelsAsync());
+        Assert.Equal($"{client.Server} answers, but is no MetaQuery.Farm ({expected})", wrong.Message);
+        Assert.False(wrong.IsTransient);
+    }
+
+    [Fact]
+    public async Task A_proxy_s_page_for_a_farm_that_is_away_is_worth_another_try()
+    {
+        await using WebApplication proxy = await AnswerAsync(502, "<html></html>");
+        using var client = new FarmClient(new Uri(proxy.Urls.Single()));
+        var away = await Assert.ThrowsAsync<FarmApiException>(() => client.ListModelsAsync());
+        Assert.Equal(($"{client.Server}: status 502 Bad Gateway", true), (away.Message, away.IsTransient));
+    }
+
+    private static async Task<WebApplication> AnswerAsync(int status, string text)
+    {
+        WebApplication app = WebApplication.CreateSlimBuilder().Build();
+        app.Urls.Add("http://127.0.0.1:0");
+        app.MapFallback(() => Results.Text(text, text[0] == '<' ? "text/html" : text[0] == '{' ? "application/json" : "text/plain", statusCode: status));
+        await app.StartAsync();
+        return app;
     }
 
     [Fact]

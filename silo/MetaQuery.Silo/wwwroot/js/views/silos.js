@@ -66,7 +66,7 @@ function siloCard({ onDone, onError }) {
       onError(error, `${id} was not drained`);
     }
   });
-  const element = h('li', { class: 'worker silo' }, h('div', { class: 'worker-head' }, name, state, head, fewer, more, drain), about, figures, grains, slots);
+  const element = h('li', { class: 'worker silo' }, h('div', { class: 'worker-head' }, name, state, head, h('div', { class: 'actions' }, fewer, more, drain)), about, figures, grains, slots);
   return {
     element,
     update(next) {
