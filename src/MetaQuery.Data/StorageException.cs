@@ -38,11 +38,22 @@ public sealed class StorageException(StorageFault fault, string message, Excepti
         {
             StorageException already => already,
             UnauthorizedAccessException => new(StorageFault.AccessDenied, $"{path}: no permission to write here", exception),
-            DirectoryNotFoundException when File.Exists(path) => new(StorageFault.NotFound, $"{path} is a file; name a folder", exception),
+            DirectoryNotFoundException when FileOnTheWay(path) is { } file => new(StorageFault.NotFound, $"{file} is a file; name a folder", exception),
             DirectoryNotFoundException => new(StorageFault.NotFound, $"{path}: its folder does not exist", exception),
             _ when IsDiskFull(exception) => new(StorageFault.DiskFull, $"{path}: the disk is full", exception),
             { HResult: 30 } => new(StorageFault.ReadOnly, $"{path}: the file system is read-only", exception),
             _ => new(StorageFault.Other, $"{path}: {exception.Message}", exception),
         };
+    }
+
+    private static string? FileOnTheWay(string path)
+    {
+        string? at = path;
+        while (!string.IsNullOrEmpty(at) && !File.Exists(at))
+        {
+            at = Path.GetDirectoryName(at);
+        }
+
+        return string.IsNullOrEmpty(at) ? null : at;
     }
 }

@@ -68,6 +68,7 @@ public class ServeTests
     [InlineData("there is no key key_1", "keys", "revoke", "key_1")]
     [InlineData("--data nosuch: there is no such folder", "keys", "list", "--data", "nosuch")]
     [InlineData("--data nosuch: there is no such folder", "keys", "revoke", "key_1", "--data", "nosuch")]
+    [InlineData("--data /etc/passwd is a file; name a folder", "keys", "list", "--data", "/etc/passwd")]
     [InlineData("cannot be a name", "keys", "add", "--tenant", "a b")]
     [InlineData("worker: --redis HOST:PORT is missing", "worker")]
 #if ORLEANS

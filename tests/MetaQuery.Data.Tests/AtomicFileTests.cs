@@ -52,6 +52,7 @@ public sealed class AtomicFileTests : IDisposable
         File.WriteAllText(file, "x");
         StorageException exception = StorageException.From(Assert.ThrowsAny<IOException>(() => Directory.CreateDirectory(Path.Combine(file, "jobs"))), file);
         Assert.Equal((StorageFault.NotFound, $"{file} is a file; name a folder"), (exception.Fault, exception.Message));
+        Assert.Equal(exception.Message, Assert.Throws<StorageException>(() => AtomicFile.WriteAllBytes(Path.Combine(file, "jobs", "a"), "x"u8)).Message);
     }
 
     [LinuxFact]

@@ -38,8 +38,8 @@ internal static class KeysCommand
     }
 
     // without this a mistyped folder would look like a farm without keys
-    private static ApiKeyFile Existing(string folder) => Directory.Exists(folder)
-        ? new ApiKeyFile(folder)
+    private static ApiKeyFile Existing(string folder) => Directory.Exists(folder) ? new ApiKeyFile(folder)
+        : File.Exists(folder) ? throw new UsageException($"--data {folder} is a file; name a folder")
         : throw new UsageException($"--data {folder}: there is no such folder; it is the one of ./farm serve, and ./farm keys add makes it");
 
     private static Command CreateList()
