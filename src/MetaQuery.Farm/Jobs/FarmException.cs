@@ -26,7 +26,7 @@ public static class ExitCodes
     /// <summary>The farm's server or Redis cannot be reached, or takes nothing more now.</summary>
     public const int Unreachable = 7;
 
-    /// <summary>The job failed: nothing succeeded, or an error that is not one image's ended it.</summary>
+    /// <summary>The job failed: its first 50 images all did, or an error that is not one image's ended it. Of generate: no image could be made.</summary>
     public const int JobFailed = 8;
 
     /// <summary>Somebody cancelled the job, or its deadline passed. A command that is stopped itself ends with <see cref="Cancelled"/>.</summary>
