@@ -76,7 +76,7 @@ public class JobTests
         using var folder = new TemporaryFolder();
         var prompts = folder.Write("prompts.jsonl", "{\"prompt\": \"star\"}\n{\"text\": \"no prompt\"}\n{\"prompt\": \"moon\", \"steps\": -1}\n");
         var result = CliProcess.Run(["job", "run", prompts, "--out", folder["out"], "--steps", "1", "--skip-invalid"]).Succeeded();
-        Assert.Contains("1 images in", result.Output, StringComparison.Ordinal);
+        Assert.Contains("1 image in", result.Output, StringComparison.Ordinal);
         Assert.Contains(result.ErrorLines, line => line.StartsWith("skipped: ", StringComparison.Ordinal) && line.Contains("line 2", StringComparison.Ordinal));
         Assert.Contains(result.ErrorLines, line => line.StartsWith("skipped: ", StringComparison.Ordinal) && line.Contains("line 3", StringComparison.Ordinal));
     }

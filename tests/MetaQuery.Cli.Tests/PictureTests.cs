@@ -37,7 +37,7 @@ public sealed class PictureTests
         Assert.True(run.ExitCode == 6, run.Error);
         Assert.Contains("gone.png: there is no such file", run.Error, StringComparison.Ordinal);
         Assert.Contains("8 images in", run.Output, StringComparison.Ordinal);
-        Assert.Contains("complete already", CliProcess.Run(job).Output, StringComparison.Ordinal);
+        Assert.Contains(": none made now", CliProcess.Run(job).Output, StringComparison.Ordinal);
 
         var url = FreeAddress();
         using var server = CliProcess.Start("serve", "--data", folder["data"], "--urls", url, "--model", tiny.Folder, "--dtype", "float32");

@@ -131,6 +131,15 @@ public sealed class DataFolderTests : IDisposable
     }
 
     [Fact]
+    public async Task A_silo_that_is_asked_to_leave_while_it_joins_is_stopped_and_has_not_failed()
+    {
+        using RealRedis redis = RealRedis.With();
+        var stop = new CancellationTokenSource();
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ToySilo.StartAsync(redis, _folder["data"], stop: stop));
+    }
+
+    [Fact]
     public async Task A_silo_alone_on_a_folder_in_use_ends_with_that_reason()
     {
         using DataFolder held = DataFolder.Take(_folder["data"]);

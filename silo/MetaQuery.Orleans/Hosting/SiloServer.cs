@@ -140,6 +140,10 @@ public static class SiloServer
         {
             await host.StartAsync(stop);
         }
+        catch (Exception exception) when (exception is not OperationCanceledException && stop.IsCancellationRequested)
+        {
+            throw new OperationCanceledException("asked to leave before it had joined", exception, stop); // Orleans has an exception of its own for it
+        }
         catch (Exception exception) when (exception is not OperationCanceledException and not FarmException)
         {
             throw new ClusterException(

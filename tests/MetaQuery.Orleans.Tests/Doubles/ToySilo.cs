@@ -40,8 +40,10 @@ internal sealed class ToySilo : IAsyncDisposable
 
     /// <param name="redis">Null for localhost clustering.</param>
     /// <param name="membership">Null for the times of the command.</param>
+    /// <param name="stop">Asks it to leave, as SIGTERM does; its own from then on.</param>
     public static async Task<ToySilo> StartAsync(
-        RealRedis? redis, string dataFolder, SiloRoles roles = SiloRoles.All, int slots = 1, IFarmModel? model = null, MembershipTimes? membership = null)
+        RealRedis? redis, string dataFolder, SiloRoles roles = SiloRoles.All, int slots = 1, IFarmModel? model = null, MembershipTimes? membership = null,
+        CancellationTokenSource? stop = null)
     {
         var farm = redis is null ? null : new RedisFarmOptions { Redis = RedisOptions.Parse(redis.Address), DataFolder = dataFolder, LeaseTime = TimeSpan.FromSeconds(10) };
         IFarmBackbone backbone = farm is null ? new MemoryBackbone(Path.Combine(dataFolder, "conditions"), 1 << 30) : new RedisBackbone(await RedisFarm.ConnectAsync(farm, CancellationToken.None));
@@ -57,7 +59,7 @@ internal sealed class ToySilo : IAsyncDisposable
             Serve = new ServeOptions { DataFolder = dataFolder, ModelFolder = "toy", Slots = slots, Web = new WebOptions { Urls = ["http://127.0.0.1:0"] } },
         };
         model ??= new ToyModel();
-        var stop = new CancellationTokenSource();
+        stop ??= new CancellationTokenSource();
         var joined = new TaskCompletionSource<(SiloAddress, string?)>(TaskCreationOptions.RunContinuationsAsynchronously);
         bool computes = (roles & (SiloRoles.Mllm | SiloRoles.Dit)) != SiloRoles.None;
         Task running = Task.Run(() => SiloServer.RunAsync(
