@@ -51,13 +51,12 @@ internal sealed class ChaosRun(int number, ChaosOptions options, IReadOnlyList<J
         await farm.FindHeadAsync();
         var from = Images + fault.AfterImages;
         var process = fault.Kind is FaultKind.KillWorker or FaultKind.Pause or FaultKind.DropConnections ? farm.ProcessOf(fault.Target) : null;
-        var holder = process == farm.Head ? null : process?.Id;
         long inFlight = 0;
         await UntilAsync(
             async () =>
             {
                 await KeepBusyAsync();
-                return Images >= from && (inFlight = farm.View.CountInFlight(holder)) > 0;
+                return Images >= from && (inFlight = farm.View.CountInFlight(process == farm.Head ? null : process?.Id)) > 0; // looked at anew: a silo that was held for dead may just be started again
             },
             $"a task in flight for fault {fault.Number}");
         var (at, written, clock) = (DateTimeOffset.UtcNow, Images, Stopwatch.StartNew());
