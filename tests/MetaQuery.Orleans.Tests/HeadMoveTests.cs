@@ -157,7 +157,7 @@ public sealed class HeadMoveTests(Cluster cluster) : IClassFixture<Cluster>
         using var gate = new ManualResetEventSlim();
         await using ToySilo silo = await ToySilo.StartAsync(redis, folder["data"], model: new ToyModel { BeforeDenoise = (_, stop) => gate.Wait(stop) });
         await Until.Async(() => Task.FromResult(silo.Whereabouts.Last), standing => standing is { IsReady: true }, "the head");
-        string table = $"mq:{{default}}:orleans/reminders";
+        const string table = "mq:{default}:orleans/reminders";
         redis.Command("SET", table, "not a table");
         Job job = await silo.Client.CreateJobAsync(new JobRequest { Prompts = ["promised"] });
         await using ClusterConnection connection = await ClusterConnection.OpenAsync(RedisOptions.Parse(redis.Address), CancellationToken.None);

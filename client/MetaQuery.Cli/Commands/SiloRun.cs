@@ -119,11 +119,6 @@ internal static class SiloRun
 
     private static void CheckClustering(string? clustering, RedisFarmOptions? redis, SiloRoles roles)
     {
-        if (redis is null && clustering != "redis" && !roles.HasFlag(SiloRoles.Head))
-        {
-            throw new UsageException("silo: without --redis this is the only silo, and needs the role head; leave --roles out, or name the Redis where the others meet");
-        }
-
         if (clustering == "redis" && redis is null)
         {
             throw new UsageException("silo: --redis HOST:PORT is missing: with --clustering redis it is where the silos meet");
@@ -132,6 +127,11 @@ internal static class SiloRun
         if (clustering == "localhost" && redis is not null)
         {
             throw new UsageException("silo: --redis is for --clustering redis; with localhost there is one silo, which needs no server");
+        }
+
+        if (redis is null && !roles.HasFlag(SiloRoles.Head))
+        {
+            throw new UsageException("silo: without --redis this is the only silo, and needs the role head; leave --roles out, or name the Redis where the others meet");
         }
     }
 
